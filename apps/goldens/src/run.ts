@@ -1,0 +1,93 @@
+// Runs the cases of collections and makes one row of each. A crash is a failing row; nothing here prints.
+import { adapters as allAdapters, planned } from './adapters.js'
+import {
+  type Adapter,
+  type GoldenCase,
+  type Options,
+  type Outcome,
+  unsupported,
+  wholeCollection,
+} from './case.js'
+import { type Found, readManifest } from './find.js'
+import { matcher } from './pattern.js'
+
+/** One line of the result, as --json prints it. */
+export interface Row {
+  collection: string
+  case: string
+  status: Outcome['status']
+  error: number | null
+  tolerance: number | null
+  reason: string | null
+}
+
+export type AdapterTable = Readonly<Record<string, () => Promise<Adapter>>>
+
+export interface RunOptions extends Options {
+  /** Patterns; none means every case. */
+  only?: readonly string[]
+  adapters?: AdapterTable
+}
+
+const version = 1
+
+const message = (error: unknown) => {
+  const text = error instanceof Error ? error.message || error.name : String(error)
+  return text.split('\n')[0]
+}
+
+/** JSON has no infinity: an error without a size is null, and the reason says what happened. */
+const number = (x: number | undefined) => (x !== undefined && Number.isFinite(x) ? x : null)
+
+const row = (collection: string, id: string, o: Outcome): Row => ({
+  collection,
+  case: id,
+  status: o.status,
+  error: number(o.error),
+  tolerance: number(o.tolerance),
+  reason: o.reason ?? null,
+})
+
+async function* casesOf(found: Found, { backend, adapters = allAdapters }: RunOptions) {
+  const golden = await readManifest(found.dir)
+  const { format } = golden
+  const load = Object.hasOwn(adapters, format) ? adapters[format] : undefined
+  if (!load) {
+    const why = Object.hasOwn(planned, format) ? planned[format] : 'no adapter reads it'
+    yield unsupported(wholeCollection, `format '${format}': ${why}`)
+  } else if (golden.version !== version) {
+    const got = JSON.stringify(golden.version)
+    yield unsupported(wholeCollection, `format '${format}' has version ${got}; version ${version} is read`)
+  } else {
+    const adapter = await load()
+    yield* adapter.cases({ dir: found.dir, golden }, { backend })
+  }
+}
+
+const run = (one: GoldenCase): Promise<Outcome> =>
+  Promise.resolve()
+    .then(() => one.run())
+    .catch((error: unknown) => ({ status: 'fail', reason: message(error) }))
+
+/** Rows of one collection, in the order of the adapter. */
+export async function* runCollection(found: Found, options: RunOptions): AsyncGenerator<Row> {
+  const { name, under } = found
+  const patterns = (options.only ?? []).map(matcher)
+  const wanted = (id: string) =>
+    patterns.length === 0 || patterns.some((matches) => matches(id) || matches(`${name}/${id}`))
+  const inside = (id: string) =>
+    under === undefined || id === wholeCollection || id === under || id.startsWith(`${under}/`)
+  const ids = new Set<string>()
+  try {
+    for await (const one of casesOf(found, options)) {
+      if (!inside(one.id) || !wanted(one.id)) continue
+      // two rows under one name would hide each other from whoever reads the result by id
+      if (ids.has(one.id)) throw new Error(`the adapter yields the case '${one.id}' twice`)
+      ids.add(one.id)
+      yield row(name, one.id, await run(one))
+    }
+  } catch (error) {
+    // never filtered: with a pattern, cases that should have matched may be missing because of it
+    yield row(name, wholeCollection, { status: 'fail', reason: message(error) })
+  }
+}

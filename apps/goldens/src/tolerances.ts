@@ -1,0 +1,26 @@
+// The one table in which a tolerance of a collection is widened. Every entry says why; its reason is printed in the row.
+
+import type { Tolerance } from './case.js'
+import { matcher } from './pattern.js'
+
+interface Widening {
+  /** Format of golden.json. */
+  format: string
+  /** Pattern against the case id: only * and ? are special. */
+  cases: string
+  /** The new values; what is not given stays the collection's. Never smaller than the collection's. */
+  atol?: number
+  rtol?: number
+  reason: string
+}
+
+export const widenings: readonly Widening[] = []
+
+/** The tolerance to use for a case: the collection's own, or the wider one of the table with its reason. */
+export function widen(format: string, id: string, own: Tolerance, table = widenings): Tolerance {
+  const row = table.find((w) => w.format === format && matcher(w.cases)(id))
+  if (!row) return own
+  const atol = Math.max(own.atol, row.atol ?? 0)
+  const rtol = Math.max(own.rtol ?? 0, row.rtol ?? 0)
+  return { atol, rtol, reason: `widened: ${row.reason}` }
+}
