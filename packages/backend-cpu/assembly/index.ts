@@ -1,0 +1,12 @@
+// Everything that the host may call. One module for all kernels: every AssemblyScript module puts its constants at the same
+// address, so two of them on one memory would overwrite each other.
+
+export { matmul, matmulScratch } from './matmul'
+export { attentionJobBytes } from './attention-job'
+export { attention, attentionScratch } from './attention'
+export { attentionBackward, attentionBackwardScratch } from './attention-backward'
+
+/** First byte that belongs to the caller. */
+export function heapBase(): usize {
+  return (__heap_base + 63) & ~63
+}

@@ -1,0 +1,215 @@
+// Products with one row or one column: memory-bound, so nothing is packed and everything is read once.
+
+import { fma } from './tile'
+
+// @ts-ignore: decorator
+@inline const LONG: i32 = 160
+
+// @ts-ignore: decorator
+@inline export function sum4(v: v128): f32 {
+  return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
+}
+
+/** Σ a[k]·b[k]. */
+export function dot(depth: i32, a: usize, b: usize): f32 {
+  let s0 = f32x4.splat(0)
+  let s1 = s0
+  let k = 0
+  for (; k + 8 <= depth; k += 8) {
+    s0 = fma(v128.load(a), v128.load(b), s0)
+    s1 = fma(v128.load(a, 16), v128.load(b, 16), s1)
+    a += 32
+    b += 32
+  }
+  let s = sum4(f32x4.add(s0, s1))
+  for (; k < depth; k++) {
+    s += load<f32>(a) * load<f32>(b)
+    a += 4
+    b += 4
+  }
+  return s
+}
+
+/** c[j] = Σ a[k]·b[j·bRow + k] for cols rows of B (bRow in bytes). */
+export function rowDots(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
+  let j = 0
+  const whole = depth & ~3
+  for (; j + 4 <= cols; j += 4) {
+    let pa = a
+    let p0 = b
+    let p1 = p0 + bRow
+    let p2 = p1 + bRow
+    let p3 = p2 + bRow
+    let s0 = f32x4.splat(0)
+    let s1 = s0
+    let s2 = s0
+    let s3 = s0
+    for (let k = 0; k < whole; k += 4) {
+      const x = v128.load(pa)
+      s0 = fma(x, v128.load(p0), s0)
+      s1 = fma(x, v128.load(p1), s1)
+      s2 = fma(x, v128.load(p2), s2)
+      s3 = fma(x, v128.load(p3), s3)
+      pa += 16
+      p0 += 16
+      p1 += 16
+      p2 += 16
+      p3 += 16
+    }
+    let t0 = sum4(s0)
+    let t1 = sum4(s1)
+    let t2 = sum4(s2)
+    let t3 = sum4(s3)
+    for (let k = whole; k < depth; k++) {
+      const x = load<f32>(pa)
+      t0 += x * load<f32>(p0)
+      t1 += x * load<f32>(p1)
+      t2 += x * load<f32>(p2)
+      t3 += x * load<f32>(p3)
+      pa += 4
+      p0 += 4
+      p1 += 4
+      p2 += 4
+      p3 += 4
+    }
+    store<f32>(c, t0)
+    store<f32>(c, t1, 4)
+    store<f32>(c, t2, 8)
+    store<f32>(c, t3, 12)
+    c += 16
+    b += 4 * bRow
+  }
+  for (; j < cols; j++) {
+    store<f32>(c, dot(depth, a, b))
+    c += 4
+    b += bRow
+  }
+}
+
+/** c[j] += Σ a[k]·b[k·bRow + j]: four rows of B at a time, read from end to end, for rows too long to walk in columns. */
+function longRowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
+  const whole = cols & ~3
+  let k = 0
+  for (; k + 4 <= depth; k += 4) {
+    const x0 = v128.load32_splat(a)
+    const x1 = v128.load32_splat(a, 4)
+    const x2 = v128.load32_splat(a, 8)
+    const x3 = v128.load32_splat(a, 12)
+    let p0 = b
+    let p1 = p0 + bRow
+    let p2 = p1 + bRow
+    let p3 = p2 + bRow
+    let out = c
+    for (let j = 0; j < whole; j += 4) {
+      const even = fma(x0, v128.load(p0), v128.load(out))
+      const odd = f32x4.mul(x1, v128.load(p1))
+      v128.store(out, f32x4.add(fma(x2, v128.load(p2), even), fma(x3, v128.load(p3), odd)))
+      out += 16
+      p0 += 16
+      p1 += 16
+      p2 += 16
+      p3 += 16
+    }
+    for (let j = whole; j < cols; j++) {
+      const sum = load<f32>(a) * load<f32>(p0) + load<f32>(a, 4) * load<f32>(p1)
+      store<f32>(out, load<f32>(out) + sum + load<f32>(a, 8) * load<f32>(p2) + load<f32>(a, 12) * load<f32>(p3))
+      out += 4
+      p0 += 4
+      p1 += 4
+      p2 += 4
+      p3 += 4
+    }
+    a += 16
+    b += 4 * bRow
+  }
+  for (; k < depth; k++) {
+    const x = load<f32>(a)
+    for (let j = 0; j < cols; j++) {
+      const at = <usize>j << 2
+      store<f32>(c + at, load<f32>(c + at) + x * load<f32>(b + at))
+    }
+    a += 4
+    b += bRow
+  }
+}
+
+/** c[j] (+)= Σ a[k]·b[k·bRow + j] for j < cols (bRow in bytes): 32 columns at a time, so 8 sums hide the latency of the adder. */
+export function rowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize, acc: i32): void {
+  if (cols > LONG) {
+    if (!acc) memory.fill(c, 0, <usize>cols << 2)
+    longRowTimes(cols, depth, a, b, bRow, c)
+    return
+  }
+  let j = 0
+  for (; j + 32 <= cols; j += 32) {
+    let s0 = f32x4.splat(0)
+    let s1 = s0
+    let s2 = s0
+    let s3 = s0
+    let s4 = s0
+    let s5 = s0
+    let s6 = s0
+    let s7 = s0
+    if (acc) {
+      s0 = v128.load(c)
+      s1 = v128.load(c, 16)
+      s2 = v128.load(c, 32)
+      s3 = v128.load(c, 48)
+      s4 = v128.load(c, 64)
+      s5 = v128.load(c, 80)
+      s6 = v128.load(c, 96)
+      s7 = v128.load(c, 112)
+    }
+    let pa = a
+    let p = b
+    for (let k = depth; k > 0; k--) {
+      const x = v128.load32_splat(pa)
+      s0 = fma(x, v128.load(p), s0)
+      s1 = fma(x, v128.load(p, 16), s1)
+      s2 = fma(x, v128.load(p, 32), s2)
+      s3 = fma(x, v128.load(p, 48), s3)
+      s4 = fma(x, v128.load(p, 64), s4)
+      s5 = fma(x, v128.load(p, 80), s5)
+      s6 = fma(x, v128.load(p, 96), s6)
+      s7 = fma(x, v128.load(p, 112), s7)
+      pa += 4
+      p += bRow
+    }
+    v128.store(c, s0)
+    v128.store(c, s1, 16)
+    v128.store(c, s2, 32)
+    v128.store(c, s3, 48)
+    v128.store(c, s4, 64)
+    v128.store(c, s5, 80)
+    v128.store(c, s6, 96)
+    v128.store(c, s7, 112)
+    c += 128
+    b += 128
+  }
+  for (; j + 4 <= cols; j += 4) {
+    let s = acc ? v128.load(c) : f32x4.splat(0)
+    let pa = a
+    let p = b
+    for (let k = depth; k > 0; k--) {
+      s = fma(v128.load32_splat(pa), v128.load(p), s)
+      pa += 4
+      p += bRow
+    }
+    v128.store(c, s)
+    c += 16
+    b += 16
+  }
+  for (; j < cols; j++) {
+    let s: f32 = acc ? load<f32>(c) : 0
+    let pa = a
+    let p = b
+    for (let k = depth; k > 0; k--) {
+      s += load<f32>(pa) * load<f32>(p)
+      pa += 4
+      p += bRow
+    }
+    store<f32>(c, s)
+    c += 4
+    b += 4
+  }
+}

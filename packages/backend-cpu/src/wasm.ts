@@ -1,0 +1,181 @@
+/**
+ * Compiles and instantiates the kernel module on a memory and types its exports. It chooses between the two builds; it does not
+ * know what a tensor is. Every pointer is a byte address, every stride of a tensor counts elements.
+ */
+import { BackendError } from '../../tensor/src/errors.js'
+import { KERNELS } from './generated/kernels.js'
+import { WasmMemory } from './memory.js'
+
+/** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 5×8 tile, multiply then add, for engines without relaxed SIMD. */
+export type Build = 'relaxed' | 'baseline'
+
+/** Argument block of the attention kernels, word by word as assembly/attention-job.ts declares it. */
+const JOB = [
+  ...['batch', 'heads', 'kvHeads', 'queries', 'keys', 'dim', 'valueDim', 'scale', 'causal', 'offset'],
+  ...['mask', 'maskBatch', 'maskHead', 'maskQuery', 'maskKey'],
+  ...['query', 'queryBatch', 'queryHead', 'queryRow', 'key', 'keyBatch', 'keyHead', 'keyRow'],
+  ...['value', 'valueBatch', 'valueHead', 'valueRow', 'z', 'zBatch', 'zHead', 'zRow', 'lse'],
+  ...['dz', 'dzBatch', 'dzHead', 'dzRow', 'dlse', 'dquery', 'dkey', 'dvalue'],
+] as const
+
+/**
+ * What the attention kernels read. query [batch, head, query, dim], key [batch, kv, key, dim], value [batch, kv, key, valueDim],
+ * z and dz [batch, head, query, valueDim], each with three strides in elements (columns are neighbours); lse and dlse
+ * [batch, head, query]; mask: bytes per [batch, head, query, key] with strides in bytes (0 = repeated). Absent words are 0.
+ */
+export type AttentionArguments = { readonly [name in (typeof JOB)[number]]?: number }
+
+interface Exports {
+  heapBase(): number
+  matmulScratch(m: number, n: number, k: number): number
+  matmul(...args: number[]): void
+  attentionJobBytes(): number
+  attentionScratch(queries: number, keys: number, dim: number, valueDim: number): number
+  attention(job: number, scratch: number): void
+  attentionBackwardScratch(keys: number, dim: number, valueDim: number): number
+  attentionBackward(job: number, scratch: number): void
+}
+
+/** The kernels of one module on one memory. */
+export class Kernels {
+  constructor(
+    readonly build: Build,
+    readonly memory: WasmMemory,
+    private readonly exports: Exports,
+  ) {
+    if (exports.attentionJobBytes() !== JOB.length * 4)
+      throw new BackendError('cpu: the kernel module was built from other sources than this package')
+  }
+
+  /** Bytes of scratch of one matmul. */
+  matmulScratch(m: number, n: number, k: number): number {
+    return this.exports.matmulScratch(m, n, k) >>> 0
+  }
+  /** Bytes of scratch of the forward kernel: linear in `keys`. */
+  attentionScratch(queries: number, keys: number, dim: number, valueDim: number): number {
+    return this.exports.attentionScratch(queries, keys, dim, valueDim) >>> 0
+  }
+  /** Bytes of scratch of the backward kernel: linear in `keys`. */
+  attentionBackwardScratch(keys: number, dim: number, valueDim: number): number {
+    return this.exports.attentionBackwardScratch(keys, dim, valueDim) >>> 0
+  }
+
+  /**
+   * c[batch, m, n] = a[batch, m, k] · b[batch, k, n]. Strides in elements, 0 repeats an operand; the columns of c are
+   * neighbours. k = 0 writes zeros.
+   */
+  matmul(
+    size: { batch: number; m: number; n: number; k: number },
+    a: { at: number; batch: number; row: number; column: number },
+    b: { at: number; batch: number; row: number; column: number },
+    c: { at: number; batch: number; row: number },
+  ): void {
+    let { batch, m } = size
+    const { n, k } = size
+    // one right operand for every batch, rows of the left in a row: a taller matrix, packed once
+    if (batch > 1 && b.batch === 0 && a.batch === m * a.row && c.batch === m * c.row) {
+      m *= batch
+      batch = 1
+    }
+    this.withScratch(this.matmulScratch(m, n, k), (scratch) =>
+      this.exports.matmul(
+        ...[batch, m, n, k, a.at, a.batch, a.row, a.column],
+        ...[b.at, b.batch, b.row, b.column, c.at, c.batch, c.row, scratch],
+      ),
+    )
+  }
+
+  /** Writes z and lse. See `AttentionArguments`. */
+  attention(args: AttentionArguments): void {
+    const { queries = 0, keys = 0, dim = 0, valueDim = 0 } = args
+    this.withJob(args, this.attentionScratch(queries, keys, dim, valueDim), (job, scratch) =>
+      this.exports.attention(job, scratch),
+    )
+  }
+
+  /** Reads query, key, value, z, lse, dz (and dlse); writes dquery, dkey and dvalue, contiguous. */
+  attentionBackward(args: AttentionArguments): void {
+    const { keys = 0, dim = 0, valueDim = 0 } = args
+    this.withJob(args, this.attentionBackwardScratch(keys, dim, valueDim), (job, scratch) =>
+      this.exports.attentionBackward(job, scratch),
+    )
+  }
+
+  private withScratch(bytes: number, run: (scratch: number) => void): void {
+    const scratch = this.memory.alloc(bytes)
+    try {
+      run(scratch)
+    } finally {
+      this.memory.free(scratch)
+    }
+  }
+
+  private withJob(
+    args: AttentionArguments,
+    bytes: number,
+    run: (job: number, scratch: number) => void,
+  ): void {
+    const head = Math.ceil((JOB.length * 4) / 64) * 64
+    this.withScratch(head + bytes, (job) => {
+      const words = this.memory.i32()
+      JOB.forEach((name, i) => {
+        words[job / 4 + i] = args[name] ?? 0
+      })
+      this.memory.f32()[job / 4 + JOB.indexOf('scale')] = args.scale ?? 0
+      run(job, job + head)
+    })
+  }
+}
+
+// A function of three vectors that multiplies and adds them relaxed; and one that adds two plainly.
+const RELAXED = '0061736d010000000108016003' + '7b7b7b017b03020100' + '0a0d010b00200020012002fd85020b'
+const SIMD = '0061736d010000000107016002' + '7b7b017b03020100' + '0a0b010900200020' + '01fde4010b'
+
+function accepts(hex: string): boolean {
+  return WebAssembly.validate(Uint8Array.from(hex.match(/../g) ?? [], (byte) => Number.parseInt(byte, 16)))
+}
+
+/** The best build this engine validates. No engine flag is ever touched. */
+export function bestBuild(): Build {
+  return accepts(RELAXED) ? 'relaxed' : 'baseline'
+}
+
+/** What makes `instantiate` choose: nothing, a build by name, or the bytes of a module. */
+export interface KernelOptions {
+  /** Bytes of a kernel module (of this version of the package) instead of the embedded one. */
+  wasm?: BufferSource
+  /** Default: `relaxed` where the engine validates it, else `baseline`. */
+  build?: Build
+  /** How far the memory may grow in bytes, at most and by default 4 GiB. */
+  maxBytes?: number
+}
+
+/**
+ * The kernels on a memory of their own.
+ * @throws BackendError when the engine lacks WebAssembly SIMD, refuses the build asked for, or the bytes are not this module
+ */
+export async function instantiate(options: KernelOptions = {}): Promise<Kernels> {
+  if (typeof WebAssembly === 'undefined' || !accepts(SIMD))
+    throw new BackendError('cpu: this engine has no WebAssembly SIMD; use another backend')
+  const build = options.build ?? bestBuild()
+  if (build !== 'relaxed' && build !== 'baseline')
+    throw new BackendError(`cpu: unknown build '${String(build)}', use 'relaxed' or 'baseline'`)
+  if (build === 'relaxed' && !accepts(RELAXED))
+    throw new BackendError("cpu: this engine does not validate relaxed SIMD; use build: 'baseline'")
+  const memory = new WasmMemory(options.maxBytes)
+  const bytes = options.wasm ?? Uint8Array.from(atob(KERNELS[build]), (c) => c.charCodeAt(0))
+  let exports: Exports
+  try {
+    const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: memory.memory, abort } })
+    exports = instance.exports as unknown as Exports
+    if (typeof exports.heapBase !== 'function') throw new Error('no export named heapBase')
+  } catch (cause) {
+    throw new BackendError(`cpu: the kernel module does not load: ${(cause as Error).message}`, { cause })
+  }
+  memory.reserve(exports.heapBase() >>> 0)
+  return new Kernels(build, memory, exports)
+}
+
+function abort(): never {
+  throw new BackendError('cpu: a kernel aborted')
+}

@@ -1,0 +1,432 @@
+/**
+ * Kernel-level checks against the float64 oracle, as a list, so that one set runs in the test process and in a child process
+ * with other engine flags. A check throws when a kernel is wrong.
+ */
+import assert from 'node:assert/strict'
+import type { WasmMemory } from '../src/memory.js'
+import type { Kernels } from '../src/wasm.js'
+import { type Attention, attention, attentionBackward, type Sizes, uniform } from './oracle.js'
+
+export function runCheck(check: Check, kernels: Kernels): void {
+  const desk = new Desk(kernels)
+  const restore = guard(kernels.memory)
+  try {
+    check.run(desk)
+    desk.clear()
+  } finally {
+    restore()
+  }
+}
+
+/** Puts a canary behind every allocation, scratch included, and looks at it when the bytes are freed. */
+function guard(memory: WasmMemory): () => void {
+  const sizes = new Map<number, number>()
+  const { alloc, free } = memory
+  memory.alloc = (bytes) => {
+    const at = alloc.call(memory, bytes + 64)
+    memory.u8().fill(0xa5, at, at + bytes + 64)
+    sizes.set(at, bytes)
+    return at
+  }
+  memory.free = (at) => {
+    const bytes = sizes.get(at) as number
+    const tail = memory.u8().subarray(at + bytes, at + bytes + 64)
+    free.call(memory, at)
+    assert.ok(
+      tail.every((x) => x === 0xa5),
+      `a kernel wrote past an allocation of ${bytes} bytes`,
+    )
+  }
+  return () => Object.assign(memory, { alloc, free })
+}
+
+export interface Check {
+  name: string
+  run(desk: Desk): void
+}
+
+/** Allocates and fills, and frees everything at the end. */
+export class Desk {
+  private readonly owned: number[] = []
+  constructor(readonly kernels: Kernels) {}
+  put(values: ArrayLike<number>): number {
+    const at = this.take(values.length)
+    this.kernels.memory.f32().set(values as ArrayLike<number>, at / 4)
+    return at
+  }
+  bytes(values: ArrayLike<number>): number {
+    const at = this.kernels.memory.alloc(values.length)
+    this.owned.push(at)
+    this.kernels.memory.u8().set(values, at)
+    return at
+  }
+  /** n floats that a kernel will write. */
+  take(n: number): number {
+    const at = this.kernels.memory.alloc(n * 4)
+    this.owned.push(at)
+    return at
+  }
+  get(at: number, n: number): Float32Array {
+    return this.kernels.memory.f32().slice(at / 4, at / 4 + n)
+  }
+  clear(): void {
+    for (const at of this.owned) this.kernels.memory.free(at)
+  }
+}
+
+function close(what: string, got: ArrayLike<number>, want: ArrayLike<number>, tolerance: number): void {
+  assert.equal(got.length, want.length, `${what}: length`)
+  for (let i = 0; i < want.length; i++) {
+    if (got[i] === want[i]) continue
+    const error = Math.abs(got[i] - want[i])
+    // written so that a NaN fails
+    if (!(error <= tolerance * Math.max(1, Math.abs(want[i]))))
+      assert.fail(`${what}[${i}]: got ${got[i]}, want ${want[i]} (error ${error}, tolerance ${tolerance})`)
+  }
+}
+
+type Layout = 'rows' | 'columns' | 'spread'
+const LAYOUTS: Layout[] = ['rows', 'columns', 'spread']
+
+/** Element strides of a [rows, columns] matrix in that layout, and how many elements it spans. */
+function strides(
+  layout: Layout,
+  rows: number,
+  columns: number,
+): { row: number; column: number; size: number } {
+  if (layout === 'rows') return { row: columns, column: 1, size: rows * columns }
+  if (layout === 'columns') return { row: 1, column: rows, size: rows * columns }
+  return { row: 2 * columns + 3, column: 2, size: rows * (2 * columns + 3) }
+}
+
+function matmulCheck(
+  [m, n, k]: [number, number, number],
+  left: Layout,
+  right: Layout,
+  batch = 1,
+  repeatLeft = false,
+  repeatRight = false,
+  gap = 0,
+): Check {
+  const note = `${repeatLeft ? ', left repeated' : ''}${repeatRight ? ', right repeated' : ''}${gap ? ', gaps in c' : ''}`
+  return {
+    name: `matmul ${batch} × ${m}×${n}×${k}, ${left} · ${right}${note}`,
+    run(desk) {
+      const kernels = desk.kernels
+      const random = uniform(m * 7919 + n * 104729 + k + batch)
+      const ls = strides(left, m, k)
+      const rs = strides(right, k, n)
+      const a = Float32Array.from({ length: ls.size * (repeatLeft ? 1 : batch) }, random)
+      const b = Float32Array.from({ length: rs.size * (repeatRight ? 1 : batch) }, random)
+      const cRow = n + gap
+      // gaps between the rows of c keep what was there
+      const c = desk.put(new Float32Array(batch * m * cRow).fill(777))
+      kernels.matmul(
+        { batch, m, n, k },
+        { at: desk.put(a), batch: repeatLeft ? 0 : ls.size, row: ls.row, column: ls.column },
+        { at: desk.put(b), batch: repeatRight ? 0 : rs.size, row: rs.row, column: rs.column },
+        { at: c, batch: m * cRow, row: cRow },
+      )
+      const want = new Float64Array(batch * m * cRow).fill(777)
+      for (let x = 0; x < batch; x++)
+        for (let i = 0; i < m; i++)
+          for (let j = 0; j < n; j++) {
+            let sum = 0
+            for (let d = 0; d < k; d++)
+              sum +=
+                a[(repeatLeft ? 0 : x * ls.size) + i * ls.row + d * ls.column] *
+                b[(repeatRight ? 0 : x * rs.size) + d * rs.row + j * rs.column]
+            want[(x * m + i) * cRow + j] = sum
+          }
+      close('c', desk.get(c, batch * m * cRow), want, 1e-5 * Math.max(1, k / 300))
+    },
+  }
+}
+
+const matmuls: Check[] = []
+for (const m of [0, 1, 2, 5, 6, 7, 13, 29])
+  for (const n of [0, 1, 3, 8, 9, 37])
+    for (const k of [0, 1, 5, 16])
+      matmuls.push(matmulCheck([m, n, k], LAYOUTS[(m + n + k) % 3], LAYOUTS[(m + k) % 3]))
+for (const left of LAYOUTS)
+  for (const right of LAYOUTS) {
+    matmuls.push(matmulCheck([17, 22, 9], left, right), matmulCheck([1, 35, 18], left, right))
+    matmuls.push(matmulCheck([4, 21, 530], left, right, 2), matmulCheck([21, 1, 12], left, right, 3))
+    matmuls.push(matmulCheck([1, 170, 7], left, right), matmulCheck([14, 11, 6], left, right, 3, false, true))
+    matmuls.push(
+      matmulCheck([7, 9, 5], left, right, 2, true, false),
+      matmulCheck([7, 9, 5], left, right, 2, false, false, 3),
+    )
+  }
+// across the block sizes of rows, columns and depth
+matmuls.push(
+  matmulCheck([183, 520, 33], 'rows', 'rows'),
+  matmulCheck([14, 515, 515], 'columns', 'columns'),
+  matmulCheck([191, 13, 1030], 'rows', 'columns'),
+  matmulCheck([185, 19, 600], 'columns', 'rows'),
+)
+
+/** How the tensors lie in memory: [batch, head, position, dim], or [batch, position, head, dim] seen through strides. */
+type Order = 'heads first' | 'positions first'
+
+interface Case extends Sizes {
+  scale?: number
+  offset?: number
+  /** Strides 0 where a dimension of the mask is 1. */
+  mask?: {
+    shape: [number, number, number, number]
+    allowed: (b: number, h: number, q: number, k: number) => boolean
+  }
+  order?: Order
+  spread?: number
+}
+
+function attentionCheck(note: string, c: Case): Check {
+  const size = `[${c.batch}, ${c.heads}/${c.kvHeads}, ${c.queries}×${c.keys}, ${c.dim}→${c.valueDim}]`
+  return {
+    name: `attention ${note} ${size}${c.offset === undefined ? '' : ` offset ${c.offset}`}`,
+    run(desk) {
+      const kernels = desk.kernels
+      const random = uniform(c.queries * 31 + c.keys * 17 + c.dim + c.heads * 1009)
+      const fill = (n: number, by = 1) => Float32Array.from({ length: n }, () => by * random())
+      const { batch, heads, kvHeads, queries, keys, dim, valueDim } = c
+      const query = fill(batch * heads * queries * dim, c.spread)
+      const key = fill(batch * kvHeads * keys * dim, c.spread)
+      const value = fill(batch * kvHeads * keys * valueDim)
+      const dz = fill(batch * heads * queries * valueDim)
+      const dlse = fill(batch * heads * queries)
+      const a: Attention = {
+        ...c,
+        scale: c.scale ?? 1 / Math.sqrt(Math.max(1, dim)),
+        query,
+        key,
+        value,
+        allowed: undefined,
+      }
+      if (c.mask) {
+        const [mb, mh, mq, mk] = c.mask.shape
+        const allowed = c.mask.allowed
+        a.allowed = (b, h, q, k) => allowed(mb > 1 ? b : 0, mh > 1 ? h : 0, mq > 1 ? q : 0, mk > 1 ? k : 0)
+      }
+      const forward = attention(a)
+
+      const words: Record<string, number> = {
+        ...c,
+        scale: a.scale,
+        causal: c.offset === undefined ? 0 : 1,
+        offset: c.offset ?? 0,
+      }
+      delete words.mask
+      const place = (name: string, at: number, h: number, t: number, d: number) => {
+        words[name] = at
+        words[`${name}Batch`] = h * t * d
+        words[`${name}Head`] = c.order === 'positions first' ? d : t * d
+        words[`${name}Row`] = c.order === 'positions first' ? h * d : d
+      }
+      const lay = (values: Float32Array, h: number, t: number, d: number) =>
+        c.order === 'positions first' ? swap(values, batch, h, t, d) : values
+      place('query', desk.put(lay(query, heads, queries, dim)), heads, queries, dim)
+      place('key', desk.put(lay(key, kvHeads, keys, dim)), kvHeads, keys, dim)
+      place('value', desk.put(lay(value, kvHeads, keys, valueDim)), kvHeads, keys, valueDim)
+      place('dz', desk.put(lay(dz, heads, queries, valueDim)), heads, queries, valueDim)
+      const nz = batch * heads * queries * valueDim
+      place('z', desk.take(nz), heads, queries, valueDim)
+      words.lse = desk.take(batch * heads * queries)
+      if (c.mask) {
+        const [mb, mh, mq, mk] = c.mask.shape
+        const bytes: number[] = []
+        for (let b = 0; b < mb; b++)
+          for (let h = 0; h < mh; h++)
+            for (let q = 0; q < mq; q++)
+              for (let k = 0; k < mk; k++) bytes.push(c.mask.allowed(b, h, q, k) ? 1 : 0)
+        words.mask = desk.bytes(bytes)
+        words.maskBatch = mb > 1 ? mh * mq * mk : 0
+        words.maskHead = mh > 1 ? mq * mk : 0
+        words.maskQuery = mq > 1 ? mk : 0
+        words.maskKey = mk > 1 ? 1 : 0
+      }
+      kernels.attention(words)
+      const z = desk.get(words.z, nz)
+      // scores of size 100 carry errors of 1e-5, and so do the probabilities
+      const by = Math.max(1, c.spread ?? 1)
+      close(
+        'z',
+        c.order === 'positions first' ? swap(z, batch, queries, heads, valueDim) : z,
+        forward.z,
+        2e-6 * by,
+      )
+      close('lse', desk.get(words.lse, batch * heads * queries), forward.lse, 2e-6)
+
+      words.dquery = desk.take(query.length)
+      words.dkey = desk.take(key.length)
+      words.dvalue = desk.take(value.length)
+      for (const withLse of [false, true]) {
+        words.dlse = withLse ? desk.put(dlse) : 0
+        const seen = withLse
+          ? Array.from(dlse, (x, i) => (forward.lse[i] === Number.NEGATIVE_INFINITY ? 0 : x))
+          : undefined
+        const want = attentionBackward(a, dz, seen)
+        kernels.attentionBackward(words)
+        close('dquery', desk.get(words.dquery, query.length), want.dquery, 1e-5 * by)
+        close('dkey', desk.get(words.dkey, key.length), want.dkey, 1e-5 * by)
+        close('dvalue', desk.get(words.dvalue, value.length), want.dvalue, 1e-5 * by)
+      }
+    },
+  }
+}
+
+/** [batch, x, y, d] → [batch, y, x, d]. */
+function swap(values: Float32Array, batch: number, x: number, y: number, d: number): Float32Array {
+  const out = new Float32Array(values.length)
+  for (let b = 0; b < batch; b++)
+    for (let i = 0; i < x; i++)
+      for (let j = 0; j < y; j++)
+        for (let e = 0; e < d; e++) out[((b * y + j) * x + i) * d + e] = values[((b * x + i) * y + j) * d + e]
+  return out
+}
+
+const one = { batch: 1, heads: 1, kvHeads: 1 }
+const base = { ...one, queries: 11, keys: 11, dim: 8, valueDim: 8 }
+const attentions: Check[] = [
+  attentionCheck('plain', base),
+  attentionCheck('scale 2', { ...base, scale: 2 }),
+  attentionCheck('negative scale', { ...base, scale: -0.7 }),
+  attentionCheck('tiny', { ...base, queries: 1, keys: 1, dim: 1, valueDim: 1 }),
+  attentionCheck('no keys', { ...base, keys: 0 }),
+  attentionCheck('no keys, one query', { ...base, queries: 1, keys: 0, offset: 0 }),
+  attentionCheck('no queries', { ...base, queries: 0 }),
+  attentionCheck('odd widths', { ...base, dim: 13, valueDim: 5 }),
+  attentionCheck('odd widths, few queries', { ...base, queries: 3, dim: 7, valueDim: 37 }),
+  attentionCheck('wide values', { ...base, queries: 2, dim: 3, valueDim: 165 }),
+  attentionCheck('grouped', { ...base, batch: 2, heads: 6, kvHeads: 2, offset: 0 }),
+  attentionCheck('multi-query, decoding', {
+    ...base,
+    batch: 2,
+    heads: 4,
+    kvHeads: 1,
+    queries: 1,
+    keys: 19,
+    offset: 12,
+  }),
+  attentionCheck('cross', { ...base, queries: 9, keys: 30, heads: 2, kvHeads: 2 }),
+  attentionCheck('cross', { ...base, queries: 100, keys: 7, heads: 2, kvHeads: 2 }),
+  attentionCheck('positions first', {
+    ...base,
+    batch: 2,
+    heads: 4,
+    kvHeads: 2,
+    dim: 6,
+    order: 'positions first',
+    offset: 0,
+  }),
+  attentionCheck('positions first, few', {
+    ...{ ...base, batch: 2, heads: 4, kvHeads: 2, dim: 6, queries: 2, order: 'positions first', offset: 9 },
+  }),
+  // far-apart scores: the running maximum grows from block to block and most probabilities vanish
+  attentionCheck('large scores', { ...base, queries: 7, keys: 500, spread: 12, scale: 1 }),
+  attentionCheck('large scores, few', { ...base, queries: 2, keys: 500, spread: 12, scale: 1 }),
+  // across the blocks of queries and keys
+  attentionCheck('blocks', { ...base, queries: 97, keys: 250, dim: 16, valueDim: 24 }),
+  attentionCheck('blocks', { ...base, queries: 260, keys: 260, dim: 9, valueDim: 8, offset: 0 }),
+  attentionCheck('blocks', { ...base, queries: 95, keys: 490, dim: 4, valueDim: 10, offset: 395 }),
+  attentionCheck('padding', {
+    ...{ ...base, batch: 2, heads: 2, kvHeads: 2, queries: 13, keys: 13 },
+    mask: { shape: [2, 1, 1, 13], allowed: (b, _h, _q, k) => k >= b * 5 },
+  }),
+  attentionCheck('padding and causal', {
+    ...{ ...base, batch: 2, heads: 2, kvHeads: 1, queries: 13, keys: 13, offset: 0 },
+    mask: { shape: [2, 1, 1, 13], allowed: (b, _h, _q, k) => k >= b * 5 },
+  }),
+  attentionCheck('full mask', {
+    ...{ ...base, batch: 2, heads: 2, kvHeads: 2, queries: 12, keys: 270 },
+    mask: { shape: [2, 2, 12, 270], allowed: (b, h, q, k) => (q + k * 7 + h * 3 + b) % 5 !== 0 && q !== 4 },
+  }),
+  attentionCheck('mask of queries', {
+    ...{ ...base, queries: 10, keys: 9 },
+    mask: { shape: [1, 1, 10, 1], allowed: (_b, _h, q) => q % 3 !== 1 },
+  }),
+  attentionCheck('mask of queries, few', {
+    ...{ ...base, queries: 3, keys: 9 },
+    mask: { shape: [1, 1, 3, 1], allowed: (_b, _h, q) => q !== 1 },
+  }),
+  attentionCheck('mask, first key block hidden', {
+    ...{ ...base, queries: 8, keys: 300, offset: 292 },
+    mask: { shape: [1, 1, 1, 300], allowed: (_b, _h, _q, k) => k > 250 },
+  }),
+  attentionCheck('mask, first key block hidden, few', {
+    ...{ ...base, queries: 2, keys: 300, offset: 292 },
+    mask: { shape: [1, 1, 2, 300], allowed: (_b, _h, q, k) => k > 250 && q === 0 },
+  }),
+  attentionCheck('everything masked', { ...base, mask: { shape: [1, 1, 1, 1], allowed: () => false } }),
+  attentionCheck('nothing masked', { ...base, mask: { shape: [1, 1, 1, 1], allowed: () => true } }),
+]
+for (const offset of [-20, -11, -3, -1, 0, 1, 4, 30])
+  for (const queries of [3, 14])
+    attentions.push(attentionCheck('causal', { ...base, queries, keys: 12, offset }))
+
+export const checks: Check[] = [
+  ...matmuls,
+  ...attentions,
+  {
+    name: 'fully masked rows give exact zeros and no gradient, and hidden keys get none',
+    run(desk) {
+      const kernels = desk.kernels
+      const n = 14
+      const random = uniform(5)
+      const data = Float32Array.from({ length: n * 8 }, random)
+      const at = desk.put(data)
+      const words: Record<string, number> = { ...base, queries: n, keys: n, scale: 1, causal: 1, offset: -4 }
+      for (const name of ['query', 'key', 'value', 'dz'])
+        Object.assign(words, { [name]: at, [`${name}Row`]: 8 })
+      Object.assign(words, { z: desk.take(n * 8), zRow: 8, lse: desk.take(n) })
+      for (const name of ['dquery', 'dkey', 'dvalue']) words[name] = desk.take(n * 8)
+      kernels.attention(words)
+      kernels.attentionBackward(words)
+      const zero = new Float32Array(32)
+      assert.deepEqual(desk.get(words.z, n * 8).subarray(0, 32), zero)
+      assert.deepEqual([...desk.get(words.lse, n).subarray(0, 4)], Array(4).fill(Number.NEGATIVE_INFINITY))
+      assert.deepEqual(desk.get(words.dquery, n * 8).subarray(0, 32), zero)
+      for (const name of ['dkey', 'dvalue'])
+        assert.deepEqual(desk.get(words[name], n * 8).subarray(10 * 8), zero)
+      assert.notDeepEqual(desk.get(words.dkey, n * 8).subarray(0, 32), zero)
+    },
+  },
+  {
+    name: 'a NaN in the input is seen in the output',
+    run(desk) {
+      const kernels = desk.kernels
+      for (const queries of [1, 9]) {
+        const data = Float32Array.from({ length: 9 * 8 }, uniform(6))
+        const bad = data.slice()
+        bad[8 * 3 + 2] = Number.NaN
+        const words: Record<string, number> = {
+          ...base,
+          queries,
+          keys: 9,
+          scale: 1,
+          query: desk.put(data),
+          key: desk.put(bad),
+        }
+        Object.assign(words, { value: desk.put(data), queryRow: 8, keyRow: 8, valueRow: 8, zRow: 8 })
+        Object.assign(words, { z: desk.take(queries * 8), lse: desk.take(queries) })
+        kernels.attention(words)
+        assert.ok(desk.get(words.z, queries * 8).every(Number.isNaN))
+      }
+    },
+  },
+  {
+    name: 'scratch of attention is linear in the number of keys, and 4096 tokens stay far below a pattern',
+    run({ kernels }) {
+      const forward = (keys: number) => kernels.attentionScratch(4096, keys, 64, 64)
+      const backward = (keys: number) => kernels.attentionBackwardScratch(keys, 64, 64)
+      for (const bytes of [forward, backward]) {
+        // equal steps in keys cost equal bytes
+        assert.equal(bytes(4096) - bytes(2048), 2 * (bytes(2048) - bytes(1024)))
+        // one head's [4096, 4096] pattern would be 64 MiB
+        assert.ok(bytes(4096) < 8 * 2 ** 20, `${bytes(4096)} bytes`)
+      }
+      assert.equal(kernels.attentionScratch(1 << 20, 512, 64, 64), kernels.attentionScratch(512, 512, 64, 64))
+      assert.ok(kernels.matmulScratch(1 << 16, 1 << 16, 1 << 16) < 2 * 2 ** 20)
+    },
+  },
+]

@@ -1,0 +1,78 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { bestBuild, instantiate, type Kernels } from '../src/wasm.js'
+import { checks, runCheck } from './checks.js'
+import { type Attention, attention, attentionBackward, uniform } from './oracle.js'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const here = fileURLToPath(new URL('..', import.meta.url))
+
+describe.each(['baseline', 'relaxed'] as const)('the %s kernels against float64', (build) => {
+  if (build === 'relaxed' && bestBuild() !== 'relaxed') {
+    it('run in a child process that has relaxed SIMD switched on', () => {
+      console.log(
+        `this engine (Node ${process.version}) has relaxed SIMD behind a flag: testing it in a child process`,
+      )
+      const child = spawnSync(
+        process.execPath,
+        ['--experimental-wasm-relaxed-simd', '--import', 'tsx', `${here}test/relaxed-child.ts`],
+        { cwd: root, encoding: 'utf8' },
+      )
+      expect(child.status === 0 ? '' : child.stderr).toBe('')
+      expect(child.stdout).toContain(`relaxed build: ${checks.length} checks`)
+      expect(child.status).toBe(0)
+    })
+    return
+  }
+  let kernels: Kernels
+  beforeAll(async () => {
+    kernels = await instantiate({ build })
+  })
+  it.each(checks)('$name', (check) => {
+    runCheck(check, kernels)
+    expect(kernels.memory.stats.used).toBe(0)
+  })
+})
+
+it('the oracle’s gradients are those of finite differences', () => {
+  const random = uniform(99)
+  const fill = (n: number) => Float64Array.from({ length: n }, random)
+  const a = {
+    batch: 1,
+    heads: 2,
+    kvHeads: 1,
+    queries: 4,
+    keys: 5,
+    dim: 3,
+    valueDim: 2,
+    scale: 0.6,
+    offset: 0,
+  }
+  const inputs = { query: fill(24), key: fill(15), value: fill(10) }
+  const problem: Attention = { ...a, ...inputs, allowed: (_b, h, _q, k) => k !== 1 || h === 0 }
+  const dz = fill(16)
+  const dlse = fill(8)
+  const loss = () => {
+    const { z, lse } = attention(problem)
+    return z.reduce((s, x, i) => s + x * dz[i], 0) + lse.reduce((s, x, i) => s + x * dlse[i], 0)
+  }
+  const got = attentionBackward(problem, dz, dlse)
+  for (const name of ['query', 'key', 'value'] as const)
+    for (let i = 0; i < inputs[name].length; i++) {
+      const x = inputs[name][i]
+      const step = 1e-5
+      inputs[name][i] = x + step
+      const up = loss()
+      inputs[name][i] = x - step
+      const down = loss()
+      inputs[name][i] = x
+      expect(got[`d${name}`][i]).toBeCloseTo((up - down) / (2 * step), 8)
+    }
+})
+
+it('the embedded kernels were built from the sources beside them', () => {
+  expect(
+    execFileSync(process.execPath, [`${here}build-kernels.mjs`, '--check'], { encoding: 'utf8' }),
+  ).toMatch(/up to date/)
+})
