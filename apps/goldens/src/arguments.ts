@@ -42,7 +42,8 @@ export function parseArguments(argv: readonly string[]): Arguments {
       if (equals >= 0) throw new UsageError(`${name} takes no value`)
       return true
     }
-    if (argument === '--') optionsEnded = true
+    // `pnpm goldens -- DIR --json` hands the first -- on; only a later one ends the options
+    if (argument === '--') optionsEnded = i > 0
     else if (name === '--only') parsed.only.push(value())
     else if (name === '--backend') parsed.backend = value()
     else if (name === '--json') parsed.json = flag()

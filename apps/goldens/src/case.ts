@@ -93,7 +93,7 @@ export function compare(
     const e = finite ? Math.abs(g - w) : Object.is(g, w) ? 0 : Infinity
     if (e > maxError) maxError = e
     const allowed = Number.isFinite(w) ? atol + rtol * Math.abs(w) : 0
-    const r = e === 0 ? 0 : allowed > 0 ? e / allowed : Infinity
+    const r = e === 0 ? 0 : allowed > 0 && e < Infinity ? e / allowed : Infinity
     if (r > ratio) {
       ratio = r
       error = e
@@ -101,7 +101,7 @@ export function compare(
       at = i
     }
   }
-  const pass = at < 0 || error <= tolerance
+  const pass = at < 0 || (error < Infinity && error <= tolerance)
   const reason = pass ? undefined : `${prefix}got ${got[at]} instead of ${want[at]} at flat index ${at}`
   return { pass, ratio, error, tolerance, maxError, at, reason }
 }

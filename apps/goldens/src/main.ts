@@ -51,7 +51,8 @@ export async function main(argv: readonly string[], world: World): Promise<numbe
         if (!json) out(`${line(row)}\n`)
       }
       // with --only, collections in which nothing matches are not worth a line
-      if (own.length > 0) summaries.push(`${collection.name}: ${count(own)}`)
+      if (own.length > 0)
+        summaries.push(`${/^[./]+$/.test(collection.name) ? collection.dir : collection.name}: ${count(own)}`)
       rows.push(...own)
     }
     if (json) out(`${JSON.stringify(rows, null, 1)}\n`)
