@@ -1,13 +1,27 @@
 import { fileURLToPath } from 'node:url'
+import { playwright } from '@vitest/browser-playwright'
 import { defineConfig } from 'vitest/config'
+import { chromiumArgs, findChromium } from './scripts/chromium.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-/** Tests run from source: @heed/x is packages/x/src/index.ts, so no build is needed and stack traces name the real line. */
+/** Tests run from source: @heed/x is packages/x/src/index.ts, so that stack traces name the real line. */
 export const alias = [
   { find: /^@heed\/viz\/elements$/, replacement: `${here}packages/viz/src/elements.ts` },
   { find: /^@heed\/([a-z-]+)$/, replacement: `${here}packages/$1/src/index.ts` },
   { find: /^heed$/, replacement: `${here}packages/heed/src/index.ts` },
 ]
+
+const browser = await findChromium()
+if (!browser && process.env.CI)
+  throw new Error('no Chromium: apt-get install -y --no-install-recommends chromium')
+if (!browser)
+  console.warn(
+    '\n*** NO CHROMIUM FOUND: every browser test is SKIPPED (apt-get install chromium, or set CHROMIUM_PATH) ***\n',
+  )
+// for tests that drive a browser themselves: found once, here
+process.env.CHROMIUM_PATH = browser ?? 'none'
+
+const exclude = ['**/*.browser.test.ts', '**/node_modules/**', '**/dist/**']
 
 export default defineConfig({
   resolve: { alias },
@@ -21,10 +35,44 @@ export default defineConfig({
           environment: 'node',
           pool: 'forks',
           testTimeout: 60_000,
+          hookTimeout: 60_000,
+          sequence: { groupOrder: 0 },
           include: ['{packages,apps}/*/{src,test}/**/*.test.ts', 'scripts/**/*.test.ts'],
-          exclude: ['**/*.browser.test.ts', '**/node_modules/**'],
+          exclude,
         },
       },
+      // tests that run inside a page; without a browser they stay listed and are skipped, never silently absent
+      browser
+        ? {
+            resolve: { alias },
+            server: {
+              headers: {
+                'Cross-Origin-Opener-Policy': 'same-origin',
+                'Cross-Origin-Embedder-Policy': 'require-corp',
+              },
+            },
+            test: {
+              name: 'browser',
+              include: ['{packages,apps}/*/{src,test}/**/*.browser.test.ts'],
+              testTimeout: 60_000,
+              fileParallelism: false,
+              sequence: { groupOrder: 1 },
+              browser: {
+                enabled: true,
+                headless: true,
+                screenshotFailures: false,
+                provider: playwright({ launchOptions: { executablePath: browser, args: chromiumArgs } }),
+                instances: [{ browser: 'chromium' as const }],
+              },
+            },
+          }
+        : {
+            test: {
+              name: 'browser',
+              include: ['scripts/without-chromium.ts'],
+              sequence: { groupOrder: 1 },
+            },
+          },
     ],
   },
 })
