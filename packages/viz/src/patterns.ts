@@ -61,7 +61,7 @@ export interface PackOptions {
 }
 
 const unused = 0xffff
-/** Values in [0, 1] may overshoot by float rounding; more than this is refused. */
+/** A weight may exceed 1 by float rounding; more than this is refused, and so is anything below 0. */
 const slack = 1e-3
 
 const littleEndian = (words: Uint16Array): Uint8Array => {
@@ -134,7 +134,7 @@ export function patternPacker(shape: PackShape, options: PackOptions = {}): Patt
         if (!dense) index.fill(unused, row * top, (row + 1) * top)
         return
       }
-      if (v < -slack || v > 1 + slack)
+      if (v < 0 || v > 1 + slack)
         throw new VizError(
           `packPatterns: ${where}, key ${k}: ${v} is outside [0, 1]; only probabilities can be packed`,
         )
@@ -216,8 +216,8 @@ export function patternPacker(shape: PackShape, options: PackOptions = {}): Patt
         keys,
         causal,
         top,
-        // Half a step of the widest row, rounded up at the sixth decimal; a float above 1 is cut by at most `slack`.
-        bound: Math.max(Math.ceil((largest / 65535 / 510) * 1e6) / 1e6, largest === 65535 ? slack : 0),
+        // Half a step of the widest row, rounded up at the sixth decimal; `slack` is smaller than that.
+        bound: Math.ceil((largest / 65535 / 510) * 1e6) / 1e6,
         index: toBase64(littleEndian(index)),
         value: toBase64(value),
         scale: toBase64(littleEndian(scale)),
