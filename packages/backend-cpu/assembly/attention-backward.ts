@@ -20,7 +20,7 @@ export function attentionBackwardScratch(keys: i32, dim: i32, valueDim: i32): us
   const wideV = pad8(valueDim)
   const packs: usize = <usize>2 * panelBytes(dim, keys) + panelBytes(valueDim, keys) + panelBytes(keys, dim)
   const sums = <usize>keys * <usize>(wide + wideV) * 4
-  const tiles = <usize>(ROWS * (2 * wide + wideV + 2) + 4 * ROWS * KEYS) * 4
+  const tiles = <usize>(ROWS * (3 * wide + 3 * wideV + 2) + 4 * ROWS * KEYS) * 4
   return packs + sums + tiles
 }
 
@@ -68,7 +68,10 @@ export function attentionBackward(address: usize, scratch: usize): void {
   const queryPanels = elements(dqTile, ROWS * wide) // q·scale of this block: panels of 8 columns
   const dzPanels = elements(queryPanels, ROWS * wide)
   const delta = elements(dzPanels, ROWS * wideV)
-  const p = elements(delta, 2 * ROWS)
+  const qRows = elements(delta, 2 * ROWS) // q, dz and z of this block when their columns are not neighbours
+  const dzRows = elements(qRows, ROWS * wide)
+  const zRows = elements(dzRows, ROWS * wideV)
+  const p = elements(zRows, ROWS * wideV)
   const ds = elements(p, ROWS * KEYS)
   const pTurned = elements(ds, ROWS * KEYS)
   const dsTurned = elements(pTurned, ROWS * KEYS)
@@ -77,30 +80,46 @@ export function attentionBackward(address: usize, scratch: usize): void {
     for (let g = 0; g < job.kvHeads; g++) {
       const k = elements(job.key, b * job.keyBatch + g * job.keyHead)
       const v = elements(job.value, b * job.valueBatch + g * job.valueHead)
-      packPanels(dim, last, k, 1, job.keyRow, keyColumns, job.scale)
-      packPanels(valueDim, last, v, 1, job.valueRow, valueColumns, 1)
-      packPanels(last, dim, k, job.keyRow, 1, keyPanels, job.scale)
+      packPanels(dim, last, k, job.keyColumn, job.keyRow, keyColumns, job.scale)
+      packPanels(valueDim, last, v, job.valueColumn, job.valueRow, valueColumns, 1)
+      packPanels(last, dim, k, job.keyRow, job.keyColumn, keyPanels, job.scale)
       memory.fill(dkSum, 0, <usize>(last * (wide + wideV)) << 2)
       for (let h = g * group; h < (g + 1) * group; h++) {
         const q = elements(job.query, b * job.queryBatch + h * job.queryHead)
         const z = elements(job.z, b * job.zBatch + h * job.zHead)
         const dz = elements(job.dz, b * job.dzBatch + h * job.dzHead)
-        const rowsBefore = (b * job.heads + h) * queries
-        const lse = elements(job.lse, rowsBefore)
-        const dlse = job.dlse ? elements(job.dlse, rowsBefore) : 0
-        const dq = elements(job.dquery, rowsBefore * dim)
+        const lse = elements(job.lse, b * job.lseBatch + h * job.lseHead)
+        const dlse = job.dlse ? elements(job.dlse, b * job.dlseBatch + h * job.dlseHead) : 0
+        const dq = elements(job.dquery, (b * job.heads + h) * queries * dim)
         const mask = job.mask + <usize>(b * job.maskBatch) + <usize>(h * job.maskHead)
-        const qBytes = <usize>job.queryRow << 2
-        const dzBytes = <usize>job.dzRow << 2
         for (let q0 = 0; q0 < queries; q0 += ROWS) {
           const rows = min(ROWS, queries - q0)
-          const qBlock = q + <usize>q0 * qBytes
-          const dzBlock = dz + <usize>q0 * dzBytes
-          packPanels(rows, dim, qBlock, job.queryRow, 1, queryPanels, job.scale)
-          packPanels(rows, valueDim, dzBlock, job.dzRow, 1, dzPanels, 1)
+          let qBlock = elements(q, q0 * job.queryRow)
+          let dzBlock = elements(dz, q0 * job.dzRow)
+          let zBlock = elements(z, q0 * job.zRow)
+          let qBytes = <usize>job.queryRow << 2
+          let dzBytes = <usize>job.dzRow << 2
+          let zBytes = <usize>job.zRow << 2
+          packPanels(rows, dim, qBlock, job.queryRow, job.queryColumn, queryPanels, job.scale)
+          packPanels(rows, valueDim, dzBlock, job.dzRow, job.dzColumn, dzPanels, 1)
+          if (job.queryColumn != 1) {
+            packRows(rows, dim, qBlock, job.queryRow, job.queryColumn, qRows, dim)
+            qBlock = qRows
+            qBytes = <usize>dim << 2
+          }
+          if (job.dzColumn != 1) {
+            packRows(rows, valueDim, dzBlock, job.dzRow, job.dzColumn, dzRows, valueDim)
+            dzBlock = dzRows
+            dzBytes = <usize>valueDim << 2
+          }
+          if (job.zColumn != 1) {
+            packRows(rows, valueDim, zBlock, job.zRow, job.zColumn, zRows, valueDim)
+            zBlock = zRows
+            zBytes = <usize>valueDim << 2
+          }
           for (let i = 0; i < rows; i++) {
-            const sum = dot(valueDim, elements(z, (q0 + i) * job.zRow), dzBlock + <usize>i * dzBytes)
-            store<f32>(elements(delta, i), dlse ? sum - load<f32>(elements(dlse, q0 + i)) : sum)
+            const sum = dot(valueDim, zBlock + <usize>i * zBytes, dzBlock + <usize>i * dzBytes)
+            store<f32>(elements(delta, i), dlse ? sum - load<f32>(elements(dlse, (q0 + i) * job.dlseRow)) : sum)
           }
           memory.fill(dqTile, 0, <usize>(rows * wide) << 2)
           const end = visibleKeys(job, q0 + rows - 1)
@@ -121,7 +140,7 @@ export function attentionBackward(address: usize, scratch: usize): void {
             for (let i = 0; i < rows; i++) {
               const s = elements(p, i * KEYS)
               const d = elements(ds, i * KEYS)
-              const rowLse = load<f32>(elements(lse, q0 + i))
+              const rowLse = load<f32>(elements(lse, (q0 + i) * job.lseRow))
               let seen = diagonal ? max(0, min(count, visibleKeys(job, q0 + i) - k0)) : count
               if (rowLse == -Infinity) seen = 0
               else if (job.mask)

@@ -1,5 +1,5 @@
 // The argument block of the attention kernels: what lies where, and which keys a query may see. The caller fills it as plain
-// 32-bit words in this order. Strides of tensors are in elements (columns are neighbours), strides of the mask in bytes.
+// 32-bit words in this order. Strides of tensors are in elements, strides of the mask in bytes.
 
 @unmanaged
 export class AttentionJob {
@@ -24,26 +24,38 @@ export class AttentionJob {
   queryBatch: i32
   queryHead: i32
   queryRow: i32
+  queryColumn: i32
   key: usize
   keyBatch: i32
   keyHead: i32
   keyRow: i32
+  keyColumn: i32
   value: usize
   valueBatch: i32
   valueHead: i32
   valueRow: i32
+  valueColumn: i32
+  /** Columns of z are neighbours when it is written. */
   z: usize
   zBatch: i32
   zHead: i32
   zRow: i32
-  /** [batch, head, query], contiguous: written by the forward kernel, read by the backward kernel. */
+  zColumn: i32
+  /** [batch, head, query]: written by the forward kernel, read by the backward kernel. */
   lse: usize
+  lseBatch: i32
+  lseHead: i32
+  lseRow: i32
   dz: usize
   dzBatch: i32
   dzHead: i32
   dzRow: i32
-  /** [batch, head, query], contiguous; 0 when the log-sum-exp has no cotangent. */
+  dzColumn: i32
+  /** [batch, head, query]; 0 when the log-sum-exp has no cotangent. */
   dlse: usize
+  dlseBatch: i32
+  dlseHead: i32
+  dlseRow: i32
   /** Outputs of the backward kernel, contiguous: [batch, head, query, dim], [batch, kv, key, dim], [batch, kv, key, valueDim]. */
   dquery: usize
   dkey: usize

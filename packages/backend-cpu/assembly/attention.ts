@@ -4,7 +4,7 @@
 
 import { AttentionJob, elements, maskScores, pad8, visibleKeys } from './attention-job'
 import { NEVER, expOne, expRow, maxRow } from './exp'
-import { packPanels, panelBytes } from './pack'
+import { packPanels, packRows, panelBytes } from './pack'
 import { MR, tile } from './tile'
 import { rowDots, rowTimes } from './vector'
 
@@ -18,10 +18,13 @@ import { rowDots, rowTimes } from './vector'
 @inline const FEW: i32 = 4
 
 /** Bytes of scratch for `attention`: linear in the number of keys, independent of the number of queries, heads and batches. */
-export function attentionScratch(queries: i32, keys: i32, dim: i32, valueDim: i32): usize {
-  const tiles = <usize>(ROWS * (pad8(valueDim) + 2 + KEYS)) * 4
-  if (queries <= FEW) return tiles + <usize>dim * 4
-  return tiles + panelBytes(dim, keys) + panelBytes(keys, valueDim)
+export function attentionScratch(keys: i32, dim: i32, valueDim: i32): usize {
+  return tileBytes(dim, valueDim) + panelBytes(dim, keys) + panelBytes(keys, valueDim)
+}
+
+// @ts-ignore: decorator
+@inline function tileBytes(dim: i32, valueDim: i32): usize {
+  return <usize>(ROWS * (pad8(valueDim) + 2 + KEYS + pad8(dim))) * 4
 }
 
 /**
@@ -81,9 +84,16 @@ function head(job: AttentionJob, q: usize, z: usize, lse: usize, mask: usize, ke
   const sums = elements(maxima, ROWS)
   const scores = elements(sums, ROWS)
   const out = elements(scores, ROWS * KEYS)
-  const qRow = <usize>job.queryRow << 2
+  const gathered = elements(out, ROWS * width)
   for (let q0 = 0; q0 < job.queries; q0 += ROWS) {
     const rows = min(ROWS, job.queries - q0)
+    let block = elements(q, q0 * job.queryRow)
+    let qRow = <usize>job.queryRow << 2
+    if (job.queryColumn != 1) {
+      packRows(rows, job.dim, block, job.queryRow, job.queryColumn, gathered, job.dim)
+      block = gathered
+      qRow = <usize>job.dim << 2
+    }
     for (let i = 0; i < rows; i++) {
       store<f32>(elements(maxima, i), NEVER)
       store<f32>(elements(sums, i), 0)
@@ -97,7 +107,7 @@ function head(job: AttentionJob, q: usize, z: usize, lse: usize, mask: usize, ke
         const first = diagonal ? (max(0, k0 + j - q0 - job.offset) / MR) * MR : 0
         const panel = elements(keyPanels, (k0 + j) * job.dim)
         for (let i = first; i < rows; i += MR)
-          tile(min(MR, rows - i), job.dim, q + <usize>(q0 + i) * qRow, qRow, panel, 32, elements(scores, i * KEYS + j), sRow, 0)
+          tile(min(MR, rows - i), job.dim, block + <usize>i * qRow, qRow, panel, 32, elements(scores, i * KEYS + j), sRow, 0)
       }
       for (let i = 0; i < rows; i++) {
         const s = elements(scores, i * KEYS)
@@ -129,7 +139,7 @@ function head(job: AttentionJob, q: usize, z: usize, lse: usize, mask: usize, ke
     for (let i = 0; i < rows; i++)
       finishRow(
         elements(out, i * width), job.valueDim, load<f32>(elements(maxima, i)), load<f32>(elements(sums, i)),
-        elements(z, (q0 + i) * job.zRow), elements(lse, q0 + i),
+        elements(z, (q0 + i) * job.zRow), elements(lse, (q0 + i) * job.lseRow),
       )
   }
 }
@@ -143,7 +153,7 @@ function fewQueries(job: AttentionJob, q: usize, k: usize, v: usize, z: usize, l
   const width = pad8(job.valueDim)
   const scaled = elements(out, width)
   for (let i = 0; i < job.queries; i++) {
-    for (let d = 0; d < job.dim; d++) store<f32>(elements(scaled, d), job.scale * load<f32>(elements(q, i * job.queryRow + d)))
+    for (let d = 0; d < job.dim; d++) store<f32>(elements(scaled, d), job.scale * load<f32>(elements(q, i * job.queryRow + d * job.queryColumn)))
     store<f32>(maximum, NEVER)
     store<f32>(sum, 0)
     const end = visibleKeys(job, i)
@@ -158,7 +168,7 @@ function fewQueries(job: AttentionJob, q: usize, k: usize, v: usize, z: usize, l
       if (k0 > 0 && factor != 1) scaleRow(out, width, factor)
       rowTimes(job.valueDim, count, scores, elements(v, k0 * job.valueRow), <usize>job.valueRow << 2, out, i32(k0 > 0))
     }
-    finishRow(out, job.valueDim, load<f32>(maximum), load<f32>(sum), elements(z, i * job.zRow), elements(lse, i))
+    finishRow(out, job.valueDim, load<f32>(maximum), load<f32>(sum), elements(z, i * job.zRow), elements(lse, i * job.lseRow))
   }
 }
 
@@ -168,24 +178,24 @@ export function attention(address: usize, scratch: usize): void {
   if (job.queries <= 0) return
   const group = job.heads / job.kvHeads
   const end = visibleKeys(job, job.queries - 1)
-  const tiles = elements(scratch, ROWS * (pad8(job.valueDim) + 2 + KEYS))
-  const valuePanels = tiles + panelBytes(job.dim, end)
+  const keyPanels = scratch + tileBytes(job.dim, job.valueDim)
+  const valuePanels = keyPanels + panelBytes(job.dim, end)
+  const few = job.queries <= FEW && job.keyColumn == 1 && job.valueColumn == 1
   for (let b = 0; b < job.batch; b++)
     for (let g = 0; g < job.kvHeads; g++) {
       const k = elements(job.key, b * job.keyBatch + g * job.keyHead)
       const v = elements(job.value, b * job.valueBatch + g * job.valueHead)
-      const few = job.queries <= FEW
       if (!few) {
-        packPanels(job.dim, end, k, 1, job.keyRow, tiles, job.scale)
-        packPanels(end, job.valueDim, v, job.valueRow, 1, valuePanels, 1)
+        packPanels(job.dim, end, k, job.keyColumn, job.keyRow, keyPanels, job.scale)
+        packPanels(end, job.valueDim, v, job.valueRow, job.valueColumn, valuePanels, 1)
       }
       for (let h = g * group; h < (g + 1) * group; h++) {
         const q = elements(job.query, b * job.queryBatch + h * job.queryHead)
         const z = elements(job.z, b * job.zBatch + h * job.zHead)
-        const lse = elements(job.lse, (b * job.heads + h) * job.queries)
+        const lse = elements(job.lse, b * job.lseBatch + h * job.lseHead)
         const mask = job.mask + <usize>(b * job.maskBatch) + <usize>(h * job.maskHead)
         if (few) fewQueries(job, q, k, v, z, lse, mask, scratch)
-        else head(job, q, z, lse, mask, tiles, valuePanels, end, scratch)
+        else head(job, q, z, lse, mask, keyPanels, valuePanels, end, scratch)
       }
     }
 }

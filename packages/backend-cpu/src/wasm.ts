@@ -13,24 +13,79 @@ export type Build = 'relaxed' | 'baseline'
 const JOB = [
   ...['batch', 'heads', 'kvHeads', 'queries', 'keys', 'dim', 'valueDim', 'scale', 'causal', 'offset'],
   ...['mask', 'maskBatch', 'maskHead', 'maskQuery', 'maskKey'],
-  ...['query', 'queryBatch', 'queryHead', 'queryRow', 'key', 'keyBatch', 'keyHead', 'keyRow'],
-  ...['value', 'valueBatch', 'valueHead', 'valueRow', 'z', 'zBatch', 'zHead', 'zRow', 'lse'],
-  ...['dz', 'dzBatch', 'dzHead', 'dzRow', 'dlse', 'dquery', 'dkey', 'dvalue'],
+  ...[
+    'query',
+    'queryBatch',
+    'queryHead',
+    'queryRow',
+    'queryColumn',
+    'key',
+    'keyBatch',
+    'keyHead',
+    'keyRow',
+    'keyColumn',
+  ],
+  ...[
+    'value',
+    'valueBatch',
+    'valueHead',
+    'valueRow',
+    'valueColumn',
+    'z',
+    'zBatch',
+    'zHead',
+    'zRow',
+    'zColumn',
+  ],
+  ...['lse', 'lseBatch', 'lseHead', 'lseRow'],
+  ...[
+    'dz',
+    'dzBatch',
+    'dzHead',
+    'dzRow',
+    'dzColumn',
+    'dlse',
+    'dlseBatch',
+    'dlseHead',
+    'dlseRow',
+    'dquery',
+    'dkey',
+    'dvalue',
+  ],
 ] as const
+
+const SCALE = JOB.indexOf('scale')
+const DZ = JOB.indexOf('dz')
+/** The words and one zero, at the head of the scratch. */
+const HEAD = Math.ceil((JOB.length * 4 + 4) / 64) * 64
 
 /**
  * What the attention kernels read. query [batch, head, query, dim], key [batch, kv, key, dim], value [batch, kv, key, valueDim],
- * z and dz [batch, head, query, valueDim], each with three strides in elements (columns are neighbours); lse and dlse
- * [batch, head, query]; mask: bytes per [batch, head, query, key] with strides in bytes (0 = repeated). Absent words are 0.
+ * z and dz [batch, head, query, valueDim], lse and dlse [batch, head, query], all with strides in elements; mask: bytes per
+ * [batch, head, query, key] with strides in bytes. A stride of 0 repeats. Absent words are 0; an absent dz or dlse is a cotangent of 0.
  */
 export type AttentionArguments = { readonly [name in (typeof JOB)[number]]?: number }
+
+export interface MatmulSize {
+  readonly batch: number
+  readonly m: number
+  readonly n: number
+  readonly k: number
+}
+/** Where a batch of matrices lies: a byte address and strides in elements. */
+export interface Matrices {
+  readonly at: number
+  readonly batch: number
+  readonly row: number
+  readonly column: number
+}
 
 interface Exports {
   heapBase(): number
   matmulScratch(m: number, n: number, k: number): number
   matmul(...args: number[]): void
   attentionJobBytes(): number
-  attentionScratch(queries: number, keys: number, dim: number, valueDim: number): number
+  attentionScratch(keys: number, dim: number, valueDim: number): number
   attention(job: number, scratch: number): void
   attentionBackwardScratch(keys: number, dim: number, valueDim: number): number
   attentionBackward(job: number, scratch: number): void
@@ -47,29 +102,29 @@ export class Kernels {
       throw new BackendError('cpu: the kernel module was built from other sources than this package')
   }
 
-  /** Bytes of scratch of one matmul. */
-  matmulScratch(m: number, n: number, k: number): number {
-    return this.exports.matmulScratch(m, n, k) >>> 0
+  /** Bytes of scratch of a matmul. */
+  matmulScratch(size: MatmulSize): number {
+    const { batch, m, n, k } = size
+    // batches may be folded into rows
+    return Math.max(
+      this.exports.matmulScratch(m, n, k) >>> 0,
+      this.exports.matmulScratch(m * batch, n, k) >>> 0,
+    )
   }
-  /** Bytes of scratch of the forward kernel: linear in `keys`. */
-  attentionScratch(queries: number, keys: number, dim: number, valueDim: number): number {
-    return this.exports.attentionScratch(queries, keys, dim, valueDim) >>> 0
+  /** Bytes of scratch of the forward kernel: linear in `keys`, whatever the number of queries, heads and batches. */
+  attentionScratch(keys: number, dim: number, valueDim: number): number {
+    return HEAD + (this.exports.attentionScratch(keys, dim, valueDim) >>> 0)
   }
   /** Bytes of scratch of the backward kernel: linear in `keys`. */
   attentionBackwardScratch(keys: number, dim: number, valueDim: number): number {
-    return this.exports.attentionBackwardScratch(keys, dim, valueDim) >>> 0
+    return HEAD + (this.exports.attentionBackwardScratch(keys, dim, valueDim) >>> 0)
   }
 
   /**
    * c[batch, m, n] = a[batch, m, k] · b[batch, k, n]. Strides in elements, 0 repeats an operand; the columns of c are
-   * neighbours. k = 0 writes zeros.
+   * neighbours. k = 0 writes zeros. `scratch` points at matmulScratch(size) bytes.
    */
-  matmul(
-    size: { batch: number; m: number; n: number; k: number },
-    a: { at: number; batch: number; row: number; column: number },
-    b: { at: number; batch: number; row: number; column: number },
-    c: { at: number; batch: number; row: number },
-  ): void {
+  matmul(size: MatmulSize, a: Matrices, b: Matrices, c: Omit<Matrices, 'column'>, scratch: number): void {
     let { batch, m } = size
     const { n, k } = size
     // one right operand for every batch, rows of the left in a row: a taller matrix, packed once
@@ -77,53 +132,35 @@ export class Kernels {
       m *= batch
       batch = 1
     }
-    this.withScratch(this.matmulScratch(m, n, k), (scratch) =>
-      this.exports.matmul(
-        ...[batch, m, n, k, a.at, a.batch, a.row, a.column],
-        ...[b.at, b.batch, b.row, b.column, c.at, c.batch, c.row, scratch],
-      ),
+    this.exports.matmul(
+      ...[batch, m, n, k, a.at, a.batch, a.row, a.column],
+      ...[b.at, b.batch, b.row, b.column, c.at, c.batch, c.row, scratch],
     )
   }
 
-  /** Writes z and lse. See `AttentionArguments`. */
-  attention(args: AttentionArguments): void {
-    const { queries = 0, keys = 0, dim = 0, valueDim = 0 } = args
-    this.withJob(args, this.attentionScratch(queries, keys, dim, valueDim), (job, scratch) =>
-      this.exports.attention(job, scratch),
-    )
+  /** Writes z and lse. `scratch` points at attentionScratch(…) bytes. See `AttentionArguments`. */
+  attention(args: AttentionArguments, scratch: number): void {
+    this.write(args, scratch)
+    this.exports.attention(scratch, scratch + HEAD)
   }
 
-  /** Reads query, key, value, z, lse, dz (and dlse); writes dquery, dkey and dvalue, contiguous. */
-  attentionBackward(args: AttentionArguments): void {
-    const { keys = 0, dim = 0, valueDim = 0 } = args
-    this.withJob(args, this.attentionBackwardScratch(keys, dim, valueDim), (job, scratch) =>
-      this.exports.attentionBackward(job, scratch),
-    )
+  /**
+   * Reads query, key, value, z, lse, dz and dlse; writes dquery, dkey and dvalue, contiguous; grouped heads add into their
+   * key-value head. `scratch` points at attentionBackwardScratch(…) bytes.
+   */
+  attentionBackward(args: AttentionArguments, scratch: number): void {
+    this.write(args, scratch)
+    this.exports.attentionBackward(scratch, scratch + HEAD)
   }
 
-  private withScratch(bytes: number, run: (scratch: number) => void): void {
-    const scratch = this.memory.alloc(bytes)
-    try {
-      run(scratch)
-    } finally {
-      this.memory.free(scratch)
-    }
-  }
-
-  private withJob(
-    args: AttentionArguments,
-    bytes: number,
-    run: (job: number, scratch: number) => void,
-  ): void {
-    const head = Math.ceil((JOB.length * 4) / 64) * 64
-    this.withScratch(head + bytes, (job) => {
-      const words = this.memory.i32()
-      JOB.forEach((name, i) => {
-        words[job / 4 + i] = args[name] ?? 0
-      })
-      this.memory.f32()[job / 4 + JOB.indexOf('scale')] = args.scale ?? 0
-      run(job, job + head)
-    })
+  private write(args: AttentionArguments, job: number): void {
+    const words = this.memory.i32()
+    const at = job / 4
+    for (let i = 0; i < JOB.length; i++) words[at + i] = args[JOB[i]] ?? 0
+    this.memory.f32()[at + SCALE] = args.scale ?? 0
+    // an absent cotangent of z is one zero behind the words, with strides of 0
+    words[at + HEAD / 4 - 1] = 0
+    if (!args.dz) words[at + DZ] = job + HEAD - 4
   }
 }
 
