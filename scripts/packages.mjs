@@ -91,6 +91,11 @@ export const apps = {
     imports: ['tokenizer'],
     build: 'vite build --logLevel warn',
   },
+  'train-tiny': {
+    description: 'Makes the built-in model: corpus, stories, training, evaluation, export',
+    imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'models', 'train', 'interpret', 'backend-cpu'],
+    node: true,
+  },
 }
 
 /** The name a package is published under; apps are private. */
