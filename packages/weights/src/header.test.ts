@@ -106,6 +106,20 @@ describe('the bounds', () => {
     expect((await failure(weights.readF32('a'))).problem).toBe('wrong dtype')
   })
 
+  it('covers the file to the last byte', async () => {
+    const entry = (bytes: number) => container('{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}}', bytes)
+    expect((await openWeights(entry(4))).names).toEqual(['a'])
+    expect((await failure(openWeights(entry(5)))).message).toMatch(/has 1 bytes more/)
+    expect((await failure(openWeights(entry(3)))).problem).toBe('file not fully covered')
+  })
+
+  it('takes an empty tensor between and after others, whatever its place in the header', async () => {
+    const empty = (at: number) => `{"dtype":"U8","shape":[0],"data_offsets":[${at},${at}]}`
+    const full = '{"dtype":"U8","shape":[4],"data_offsets":[0,4]}'
+    const { names } = await openWeights(container(`{"end":${empty(4)},"x":${full},"start":${empty(0)}}`, 4))
+    expect(names).toEqual(['start', 'x', 'end'])
+  })
+
   const refused: Record<string, string> = {
     'a comma after the last entry': '{"__metadata__":{},}',
     'a number that begins with 0': '{"a":{"dtype":"U8","shape":[00],"data_offsets":[0,0]}}',
