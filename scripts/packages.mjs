@@ -88,12 +88,22 @@ export const apps = {
   },
   'browser-check': {
     description: 'A Vite build of the published entry points, opened in Chromium and compared with Node',
-    imports: ['tokenizer'],
+    imports: ['weights'],
     build: 'vite build --logLevel warn',
   },
   'train-tiny': {
     description: 'Makes the built-in model: corpus, stories, training, evaluation, export',
-    imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'models', 'train', 'interpret', 'backend-cpu'],
+    imports: [
+      'tensor',
+      'nn',
+      'attention',
+      'tokenizer',
+      'weights',
+      'models',
+      'train',
+      'interpret',
+      'backend-cpu',
+    ],
     node: true,
   },
 }
@@ -196,7 +206,8 @@ if (resolve(process.argv[1] ?? '') === fileURLToPath(import.meta.url)) {
     for (const [path, text] of generated()) {
       const dir = `${root}${path.slice(0, path.lastIndexOf('/'))}`
       mkdirSync(`${dir}/src`, { recursive: true })
-      if (!existsSync(`${dir}/src/index.ts`)) writeFileSync(`${dir}/src/index.ts`, 'export {}\n')
+      if (path.startsWith('packages/') && !existsSync(`${dir}/src/index.ts`))
+        writeFileSync(`${dir}/src/index.ts`, 'export {}\n')
       writeFileSync(root + path, text)
     }
 }
