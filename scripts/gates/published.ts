@@ -8,7 +8,7 @@ import { gunzipSync } from 'node:zlib'
 import { checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
-import { type Gate, packageTable, root } from './workspace.js'
+import { type Gate, packageTable, readJson, root } from './workspace.js'
 
 const esmOnlyIgnores = ['node10', 'node16-cjs']
 
@@ -51,10 +51,19 @@ export async function tarballErrors(home: string, tarball: Uint8Array): Promise<
   return errors
 }
 
+/** The error, if any, of an archive that has a limit (in kB of 1000 bytes). */
+export function archiveBudget(name: string, bytes: number, limits: Record<string, number>): string[] {
+  const limit = limits[name]
+  return limit !== undefined && bytes > limit * 1000
+    ? [`packages/${name}: the archive has ${(bytes / 1000).toFixed(1)} kB of ${limit} kB`]
+    : []
+}
+
 export const published: Gate = async (notes) => {
   const folder = mkdtempSync(join(tmpdir(), 'heed-packed-'))
   try {
     const errors: string[] = []
+    const limits = readJson(join(root, 'scripts/sizes.json')).archives as Record<string, number>
     let total = 0
     for (const name of Object.keys(packageTable)) {
       const file = join(folder, `${name}.tgz`)
@@ -64,6 +73,7 @@ export const published: Gate = async (notes) => {
       })
       const tarball = readFileSync(file)
       total += tarball.length
+      errors.push(...archiveBudget(name, tarball.length, limits))
       errors.push(...(await tarballErrors(`packages/${name}`, new Uint8Array(tarball))))
     }
     notes.push(`${Object.keys(packageTable).length} archives, ${(total / 1e6).toFixed(2)} MB together`)
