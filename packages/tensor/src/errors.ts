@@ -1,0 +1,58 @@
+/**
+ * Errors of the graph. Each carries a marker symbol, so that `isHeedError` still works when two copies of a package
+ * are installed, and a message of one line: where (scope path), which op, the offending shapes or dtypes, the fix.
+ */
+
+const MARK = Symbol.for('heed.error')
+
+/** Base of every error that Heed throws on purpose. */
+export class HeedError extends Error {
+  readonly [MARK] = true
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = new.target.name
+  }
+}
+/** Shapes do not fit the op. */
+export class ShapeError extends HeedError {}
+/** A dtype the op does not take; there is no promotion, `cast` first. */
+export class DTypeError extends HeedError {}
+/** A backend refuses an op and `strict` forbids running it elsewhere. */
+export class UnsupportedOpError extends HeedError {}
+/** A backend failed, is missing, disposed, out of memory, or was handed a foreign tensor. */
+export class BackendError extends HeedError {}
+/** A tap name, `keep` or `edit` that is unknown, never fired, or returned something of the wrong shape. */
+export class TapError extends HeedError {}
+/** A gradient that does not exist: the loss is not a scalar, or a tensor does not reach it. */
+export class GradError extends HeedError {}
+/** A value that a kernel cannot honour: an id out of range, a full cache, an option nobody knows. */
+export class ValueError extends HeedError {}
+
+/** True for errors of any Heed package, also across two installed copies. */
+export function isHeedError(error: unknown): error is HeedError {
+  return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[MARK] === true
+}
+
+/** `[2, 3]`: how shapes read in messages. */
+export function showShape(shape: readonly number[]): string {
+  return `[${shape.join(', ')}]`
+}
+
+/** The names nearest to `name` by edit distance, for "did you mean". */
+export function nearestNames(name: string, candidates: Iterable<string>, count = 3): string[] {
+  const scored: { distance: number; candidate: string }[] = []
+  for (const candidate of candidates) scored.push({ distance: editDistance(name, candidate), candidate })
+  scored.sort((a, b) => a.distance - b.distance)
+  return scored.slice(0, count).map((s) => s.candidate)
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next.push(Math.min(row[j] + 1, next[j - 1] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1)))
+    row = next
+  }
+  return row[b.length]
+}

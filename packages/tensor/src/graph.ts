@@ -1,0 +1,344 @@
+/**
+ * The graph: tensors are results of nodes, nodes are built synchronously and checked when they are built. No device,
+ * no memory and no `await` live here; running a graph is `realize`'s work, differentiating it is `grad`'s.
+ */
+import type { DType, TypedArray } from './dtype.js'
+import { HeedError, ShapeError, showShape } from './errors.js'
+import type { Shape } from './shape.js'
+
+/** What is known of a tensor before anything runs. */
+export interface Spec {
+  readonly shape: Shape
+  readonly dtype: DType
+}
+export type Attrs = Readonly<Record<string, unknown>>
+/** Names an inner value of a composite while its body is built; returns the value to go on with. */
+export type InnerTap = (name: string, x: Tensor) => Tensor
+
+/** One row per op: shape rule, gradient rule and, for composites, a body. */
+export interface Op {
+  readonly name: string
+  readonly code: number
+  /** Shapes and dtypes of the results; throws `ShapeError` or `DTypeError` with the reason alone. */
+  infer(inputs: readonly Spec[], attrs: Attrs): Spec | readonly Spec[]
+  /** Cotangents of the inputs from the cotangent of the only (or first) result. */
+  vjp?(dy: Tensor, inputs: readonly Tensor[], y: Tensor, attrs: Attrs): readonly (Tensor | null)[]
+  /** The same for nodes of several results; a missing cotangent is null. */
+  vjpMany?(dys: readonly (Tensor | null)[], inputs: readonly Tensor[], node: Node): readonly (Tensor | null)[]
+  /** A composite: written in other ops. Depends on inputs and attrs only. */
+  body?(inputs: readonly Tensor[], attrs: Attrs, tap: InnerTap): readonly Tensor[]
+  /** A body that shows what `body` fuses away; used where somebody edits or differentiates an inner value. */
+  openBody?(inputs: readonly Tensor[], attrs: Attrs, tap: InnerTap): readonly Tensor[]
+  /** Names that the body taps. */
+  inner?: readonly string[]
+}
+
+/** The built body of a composite node: its results and the values it tapped. */
+export interface Room {
+  readonly outputs: readonly Tensor[]
+  readonly inner: ReadonlyMap<string, Tensor>
+}
+
+/** Data of a tensor, once it has any: on the host, on a backend, or given away. */
+export interface TensorValue {
+  host?: TypedArray
+  device?: { readonly backend: object; readonly buffer: object }
+  /** Set when the buffer was handed to a later step; names it. */
+  donatedTo?: string
+}
+
+let nextId = 1
+const sites = { on: false, limit: 6 }
+
+/** Records where each node is built, so that errors at run time can name the line. Costs about 2 µs a node. */
+export function recordCreationSites(on: boolean, limit = 6): void {
+  sites.on = on
+  sites.limit = limit
+}
+
+export class Node {
+  readonly id = nextId++
+  readonly outputs: readonly Tensor[]
+  /** Scope path at the time of building, such as `blocks.3.attn`. */
+  readonly path: string
+  readonly site: string | null
+  readonly hashA: number
+  readonly hashB: number
+  /** How many realized ancestors lie behind this node in a chain: history that nobody detached. */
+  readonly depth: number
+  /** The composite in whose body this node was built, if it was opened. */
+  room: Node | null = null
+  opened: Room | null = null
+  /** Scratch of graph walks. */
+  mark = 0
+  position = 0
+
+  constructor(
+    readonly op: Op,
+    readonly inputs: readonly Tensor[],
+    readonly attrs: Attrs,
+    specs: readonly Spec[],
+  ) {
+    this.path = scopePath
+    this.outputs = specs.map((s, i) => new Tensor(this, i, s.shape, s.dtype))
+    let a = mix(0x2545f491, op.code)
+    let b = mix(0x1b873593, op.code)
+    if (attrs !== NO_ATTRS) {
+      const [x, y] = hashValue(attrs)
+      a = mix(a, x)
+      b = mix(b, y)
+    }
+    this.hashA = a
+    this.hashB = b
+    let depth = 0
+    for (const t of inputs) {
+      const d = t.node.depth + (t.value !== null && t.node.inputs.length > 0 ? 1 : 0)
+      if (d > depth) depth = d
+    }
+    this.depth = depth
+    this.site = sites.on ? creationSite(sites.limit) : null
+  }
+}
+
+/**
+ * A lazy array: a result of a node. Reading it (`data`, `array`, `item`) is the only thing that runs anything.
+ */
+export class Tensor {
+  value: TensorValue | null = null
+  /** The tap or parameter path, where it has one. */
+  name: string | null = null
+  /** Set on results that are for looking only: differentiating them throws and names the whole. */
+  lookOnly: string | null = null
+
+  constructor(
+    readonly node: Node,
+    readonly index: number,
+    readonly shape: Shape,
+    readonly dtype: DType,
+  ) {}
+
+  get rank(): number {
+    return this.shape.length
+  }
+  get size(): number {
+    let n = 1
+    for (const d of this.shape) n *= d
+    return n
+  }
+  /** The flat values, row-major: Float32Array, Int32Array or Uint8Array (bool); Float64Array from a float64 backend. */
+  async data(): Promise<TypedArray> {
+    return reader(this)
+  }
+  /** Nested arrays of numbers (booleans for bool). */
+  // biome-ignore lint/suspicious/noExplicitAny: the depth of nesting follows the shape at run time
+  async array(): Promise<any> {
+    return nest(await this.data(), this.shape, this.dtype)
+  }
+  /** The only value of a tensor of one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1)
+      throw new ShapeError(`item() needs one element, this tensor is ${showShape(this.shape)}`)
+    return Number((await this.data())[0])
+  }
+  toString(): string {
+    const host = this.value?.host
+    const few = host
+      ? ` [${Array.from(host.slice(0, 6) as Float32Array, (v: number | bigint) => (typeof v === 'bigint' ? `${v}` : round4(v))).join(', ')}${host.length > 6 ? ', …' : ''}]`
+      : this.value
+        ? ' (on the backend)'
+        : ' (not computed)'
+    return `Tensor ${showShape(this.shape)} ${this.dtype}${this.name ? ` '${this.name}'` : ''} ${this.node.op.name}${few}`
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
+  }
+}
+
+const round4 = (v: number): string => (Number.isInteger(v) ? `${v}` : `${Number(v.toPrecision(4))}`)
+
+function nest(data: TypedArray, shape: Shape, dtype: DType): unknown {
+  let at = 0
+  const read = (): unknown => (dtype === 'bool' ? data[at++] !== 0 : data[at++])
+  const level = (axis: number): unknown => {
+    if (axis === shape.length) return read()
+    return Array.from({ length: shape[axis] }, () => level(axis + 1))
+  }
+  return level(0)
+}
+
+let reader: (t: Tensor) => Promise<TypedArray> = () => {
+  throw new HeedError('no reader is installed')
+}
+/** `realize` plugs itself in here; the graph itself knows nothing of running. */
+export function installReader(read: (t: Tensor) => Promise<TypedArray>): void {
+  reader = read
+}
+
+export const NO_ATTRS: Attrs = Object.freeze({})
+
+let nextCode = 1
+const ops = new Map<string, Op>()
+
+/** Defines an op. Names are unique: two definitions of one name are a programming error. */
+export function defineOp(name: string, row: Omit<Op, 'name' | 'code'>): Op {
+  if (ops.has(name)) throw new HeedError(`op '${name}' is defined twice`)
+  const op: Op = { name, code: nextCode++, ...row }
+  ops.set(name, op)
+  return op
+}
+export function opNamed(name: string): Op | undefined {
+  return ops.get(name)
+}
+export function allOps(): readonly Op[] {
+  return [...ops.values()]
+}
+
+let scopePath = ''
+
+/** The scope path in which nodes are being built. */
+export function currentPath(): string {
+  return scopePath
+}
+/** Runs `f` with `name` pushed on the scope path: `blocks.3` + `attn` → `blocks.3.attn`. */
+export function scope<R>(name: string, f: () => R): R {
+  const saved = scopePath
+  scopePath = saved ? `${saved}.${name}` : name
+  try {
+    return f()
+  } finally {
+    scopePath = saved
+  }
+}
+
+/** Builds a node; shape and dtype errors name scope, op and input shapes. */
+export function build(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS): Node {
+  let specs: Spec | readonly Spec[]
+  try {
+    specs = op.infer(inputs, attrs)
+  } catch (error) {
+    if (!(error instanceof HeedError)) throw error
+    const shapes = inputs
+      .map((t) => `${showShape(t.shape)}${t.dtype === 'f32' ? '' : ` ${t.dtype}`}`)
+      .join(', ')
+    error.message = `${scopePath ? `${scopePath}: ` : ''}${op.name}(${shapes}): ${error.message}`
+    Error.captureStackTrace?.(error, build)
+    throw error
+  }
+  return new Node(op, inputs, attrs, Array.isArray(specs) ? (specs as Spec[]) : [specs as Spec])
+}
+/** Builds a node of one result. */
+export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS): Tensor {
+  return build(op, inputs, attrs).outputs[0]
+}
+
+/** Tensors without a past: data, placeholders of scan bodies, parameters. */
+export const leafOp = defineOp('leaf', {
+  infer: (_, attrs) => ({ shape: attrs.shape as Shape, dtype: attrs.dtype as DType }),
+})
+/** A number used in arithmetic. Its value is no part of the plan's key: it is compared when a plan is reused. */
+export const constOp = defineOp('const', {
+  infer: (_, attrs) => ({ shape: [], dtype: attrs.dtype as DType }),
+})
+
+export function leaf(spec: Spec, host?: TypedArray): Tensor {
+  const t = new Node(leafOp, [], NO_ATTRS, [spec]).outputs[0]
+  if (host) t.value = { host }
+  return t
+}
+
+const constNumber = new WeakMap<Node, number>()
+export function constant(value: number, dtype: DType = 'f32'): Tensor {
+  const node = new Node(constOp, [], NO_ATTRS, [{ shape: [], dtype }])
+  constNumber.set(node, value)
+  return node.outputs[0]
+}
+/** The number behind a `const` node, else undefined. */
+export function constantOf(t: Tensor): number | undefined {
+  return t.node.op === constOp ? constNumber.get(t.node) : undefined
+}
+
+export const isLeaf = (t: Tensor): boolean => t.node.op === leafOp || t.node.op === constOp
+
+let epoch = 0
+/** Nodes behind `outputs`, inputs before users, each once. `deps` decides where the walk goes. Iterative: graphs are deep. */
+export function postorder(outputs: readonly Tensor[], deps: (n: Node) => readonly Tensor[]): Node[] {
+  const mark = ++epoch
+  const order: Node[] = []
+  const stack: Node[] = []
+  const at: number[] = []
+  for (const out of outputs) {
+    if (out.node.mark === mark) continue
+    out.node.mark = mark
+    stack.push(out.node)
+    at.push(0)
+    while (stack.length > 0) {
+      const top = stack.length - 1
+      const node = stack[top]
+      const next = deps(node)
+      if (at[top] < next.length) {
+        const child = next[at[top]++].node
+        if (child.mark !== mark) {
+          child.mark = mark
+          stack.push(child)
+          at.push(0)
+        }
+      } else {
+        stack.pop()
+        at.pop()
+        order.push(node)
+      }
+    }
+  }
+  return order
+}
+
+export function mix(h: number, x: number): number {
+  h = Math.imul(h ^ x, 0x9e3779b1)
+  h ^= h >>> 15
+  h = Math.imul(h, 0x85ebca6b)
+  return h ^ (h >>> 13)
+}
+
+const f64 = new Float64Array(1)
+const words = new Int32Array(f64.buffer)
+
+/** Two independent 32-bit hashes of plain data (numbers, strings, booleans, null, arrays, objects with `hashKey`). */
+export function hashValue(value: unknown): [number, number] {
+  let a = 0x3c6ef372
+  let b = 0x510e527f
+  const eat = (x: number): void => {
+    a = mix(a, x)
+    b = mix(b ^ 0x5bd1e995, x)
+  }
+  const walk = (v: unknown): void => {
+    if (typeof v === 'number') {
+      f64[0] = v
+      eat(words[0])
+      eat(words[1])
+    } else if (typeof v === 'string') {
+      eat(v.length + 0x101)
+      for (let i = 0; i < v.length; i++) eat(v.charCodeAt(i))
+    } else if (Array.isArray(v)) {
+      eat(v.length + 0x10001)
+      for (const x of v) walk(x)
+    } else if (v && typeof v === 'object') {
+      const key = (v as { hashKey?: string }).hashKey
+      if (key !== undefined) return walk(key)
+      for (const k of Object.keys(v)) {
+        walk(k)
+        walk((v as Record<string, unknown>)[k])
+      }
+    } else eat(v === true ? 11 : v === false ? 13 : v === null ? 17 : 19)
+  }
+  walk(value)
+  return [a, b]
+}
+
+function creationSite(limit: number): string | null {
+  const holder: { stack?: string } = {}
+  const previous = Error.stackTraceLimit
+  Error.stackTraceLimit = limit + 4
+  Error.captureStackTrace?.(holder, build)
+  Error.stackTraceLimit = previous
+  return holder.stack ?? null
+}

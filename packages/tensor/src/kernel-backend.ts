@@ -1,0 +1,680 @@
+/**
+ * `kernelBackend` makes a Backend of a kernel table and a memory: it orders, plans views and liveness, puts every
+ * intermediate into one arena and runs step by step. Backends with addressable memory share it; a backend that
+ * compiles whole graphs (ONNX) does not use it.
+ */
+import type { Backend, DeviceBuffer, Executable, Graph, GraphNode, Ref, Report } from './backend.js'
+import { bytesOf, type DType, type Precision, type TypedArray } from './dtype.js'
+import { BackendError, HeedError, showShape } from './errors.js'
+import type { Spec } from './graph.js'
+import { primitiveNames } from './ops/primitives.js'
+import { broadcastStrides, isContiguous, type Shape, sizeOf, stridesOf } from './shape.js'
+
+/** A piece of a backend's memory. */
+export interface Region {
+  readonly bytes: number
+}
+/** Where arrays live: ArrayBuffers, one WASM memory … */
+export interface Memory {
+  /** Grows whenever old views became invalid (a WASM memory that grew). */
+  readonly generation: number
+  readonly bytesInUse: number
+  alloc(bytes: number): Region
+  free(region: Region): void
+  /** A typed array of `length` elements from `byteOffset` of the region. */
+  view(region: Region, byteOffset: number, length: number, dtype: DType): TypedArray
+  dispose(): void
+}
+
+/** An operand of a kernel: element (i, j, …) is data[offset + i·strides[0] + j·strides[1] + …]. */
+export interface View {
+  data: TypedArray
+  offset: number
+  readonly shape: Shape
+  readonly strides: readonly number[]
+  readonly dtype: DType
+  readonly size: number
+  readonly contiguous: boolean
+}
+export interface KernelCall {
+  readonly op: string
+  readonly inputs: readonly View[]
+  /** Outputs are contiguous. */
+  readonly outputs: readonly View[]
+  readonly attrs: Readonly<Record<string, unknown>>
+  readonly path: string
+  /** `scratch` bytes of working memory, if the kernel asked for any. */
+  readonly scratch: View | null
+}
+export type Kernel = (call: KernelCall) => void
+export interface KernelEntry {
+  readonly run: Kernel
+  /** Takes inputs with any strides; otherwise they are copied first, and the copy is counted. */
+  readonly strided?: boolean
+  /** How the report names it. */
+  readonly how?: 'native' | 'fused' | 'reference'
+  /** Bytes of working memory for this node. */
+  scratch?(node: GraphNode): number
+  /** True, or why this node is refused. */
+  supports?(node: GraphNode): true | string
+}
+export type KernelTable = Readonly<Record<string, KernelEntry>>
+
+export interface KernelBackendOptions {
+  readonly name: string
+  readonly precision?: Precision
+  readonly kernels: KernelTable
+  readonly memory: Memory
+  readonly limits?: { readonly maxRank: number; readonly maxBytes: number }
+}
+
+const VIEW_OPS: ReadonlySet<string> = new Set(['reshape', 'transpose', 'broadcastTo', 'slice'])
+const PRIMITIVES: ReadonlySet<string> = new Set(primitiveNames)
+const ALIGN = 64
+
+interface Slot {
+  kind: 'input' | 'output' | 'arena' | 'constant'
+  index: number
+  bytes: number
+  first: number
+  last: number
+  offset: number
+  views: View[]
+}
+interface Value {
+  slot: Slot
+  offset: number
+  shape: Shape
+  strides: readonly number[]
+  dtype: DType
+}
+interface Step {
+  entry: KernelEntry
+  call: {
+    op: string
+    inputs: View[]
+    outputs: View[]
+    attrs: Readonly<Record<string, unknown>>
+    path: string
+    scratch: View | null
+  }
+  scratchSlot: Slot | null
+  site: string | null
+  scan: Program | null
+}
+
+const copyEntry = (run: Kernel): KernelEntry => ({ run, strided: true })
+
+/** A compiled graph: steps over views, whose arrays are bound before a run. */
+class Program {
+  readonly steps: Step[] = []
+  readonly inputSlots: Slot[] = []
+  readonly outputSlots: Slot[] = []
+  readonly outputSpecs: Spec[] = []
+  readonly arenaSlots: Slot[] = []
+  readonly counts = new Map<string, { op: string; how: 'native' | 'fused' | 'reference'; count: number }>()
+  private readonly constantSlots: { slot: Slot; value: number; dtype: DType }[] = []
+  private readonly values: Value[][] = []
+  private constants: Region | null = null
+  arenaBytes = 0
+  copies = 0
+  private boundArena: Region | null = null
+  private boundOffset = -1
+  private boundGeneration = -1
+
+  constructor(
+    readonly graph: Graph,
+    readonly table: KernelTable,
+    readonly memory: Memory,
+    readonly precision: Precision,
+  ) {
+    graph.nodes.forEach((n, i) => {
+      this.values[i] = this.plan(n)
+    })
+    graph.outputs.forEach((r, k) => {
+      this.finish(r, k)
+    })
+    this.layout()
+  }
+
+  private slot(kind: Slot['kind'], index: number, bytes: number): Slot {
+    const slot: Slot = {
+      kind,
+      index,
+      bytes,
+      first: this.steps.length,
+      last: this.steps.length,
+      offset: 0,
+      views: [],
+    }
+    if (kind === 'arena') this.arenaSlots.push(slot)
+    return slot
+  }
+  private fresh(spec: Spec): Value {
+    const bytes = sizeOf(spec.shape) * bytesOf(spec.dtype, this.precision)
+    return {
+      slot: this.slot('arena', 0, bytes),
+      offset: 0,
+      shape: spec.shape,
+      strides: stridesOf(spec.shape),
+      dtype: spec.dtype,
+    }
+  }
+  private view(v: Value): View {
+    const view: View = {
+      data: EMPTY,
+      offset: v.offset,
+      shape: v.shape,
+      strides: v.strides,
+      dtype: v.dtype,
+      size: sizeOf(v.shape),
+      contiguous: isContiguous(v.shape, v.strides),
+    }
+    v.slot.views.push(view)
+    return view
+  }
+  private valueOf(r: Ref): Value {
+    return this.values[r.node][r.index]
+  }
+
+  private plan(n: GraphNode): Value[] {
+    if (n.op === 'input') {
+      const spec = n.to[0]
+      const slot = this.slot('input', this.inputSlots.length, 0)
+      this.inputSlots.push(slot)
+      return [{ slot, offset: 0, shape: spec.shape, strides: stridesOf(spec.shape), dtype: spec.dtype }]
+    }
+    if (n.op === 'constant') {
+      const slot = this.slot('constant', this.constantSlots.length, 8)
+      this.constantSlots.push({ slot, value: n.attrs.value as number, dtype: n.to[0].dtype })
+      return [{ slot, offset: 0, shape: [], strides: [], dtype: n.to[0].dtype }]
+    }
+    const inputs = n.inputs.map((r) => this.valueOf(r))
+    if (VIEW_OPS.has(n.op)) return [this.viewOp(n, inputs[0])]
+    const entry = this.table[n.op]
+    if (!entry) throw new BackendError(`the kernel table has no '${n.op}'`)
+    const ready = entry.strided ? inputs : inputs.map((v) => this.contiguous(v))
+    const outputs = n.to.map((s) => this.fresh(s))
+    let scan: Program | null = null
+    let scratchBytes = entry.scratch?.(n) ?? 0
+    if (n.op === 'scan') {
+      scan = new Program(n.attrs.body as Graph, this.table, this.memory, this.precision)
+      scratchBytes = scanScratch(scan, n, this.precision)
+    }
+    this.step(n.op, entry, ready, outputs, n, scratchBytes, scan)
+    return outputs
+  }
+
+  private step(
+    op: string,
+    entry: KernelEntry,
+    inputs: Value[],
+    outputs: Value[],
+    n: GraphNode | null,
+    scratchBytes: number,
+    scan: Program | null,
+  ): void {
+    const at = this.steps.length
+    const scratch = scratchBytes > 0 ? this.fresh({ shape: [scratchBytes], dtype: 'u8' }) : null
+    for (const v of [...inputs, ...outputs, ...(scratch ? [scratch] : [])]) v.slot.last = at
+    this.steps.push({
+      entry,
+      call: {
+        op,
+        inputs: inputs.map((v) => this.view(v)),
+        outputs: outputs.map((v) => this.view(v)),
+        attrs: n?.attrs ?? {},
+        path: n?.path ?? '',
+        scratch: scratch && this.view(scratch),
+      },
+      scratchSlot: scratch && scratch.slot,
+      site: n?.site ?? null,
+      scan,
+    })
+    if (op === 'copy') return
+    const how = entry.how ?? (PRIMITIVES.has(op) ? 'native' : 'fused')
+    const key = `${op}|${how}`
+    const seen = this.counts.get(key)
+    if (seen) seen.count++
+    else this.counts.set(key, { op, how, count: 1 })
+  }
+
+  private viewOp(n: GraphNode, v: Value): Value {
+    const shape = n.to[0].shape
+    switch (n.op) {
+      case 'transpose': {
+        const perm = n.attrs.perm as number[]
+        return { ...v, shape, strides: perm.map((p) => v.strides[p]) }
+      }
+      case 'broadcastTo':
+        return { ...v, shape, strides: broadcastStrides(v.shape, v.strides, shape) }
+      case 'slice': {
+        const begin = n.attrs.begin as number[]
+        const step = n.attrs.step as number[]
+        return {
+          ...v,
+          shape,
+          offset: v.offset + begin.reduce((sum, b, i) => sum + b * v.strides[i], 0),
+          strides: v.strides.map((s, i) => s * step[i]),
+        }
+      }
+      default: {
+        const strides = reshapeStrides(v.shape, v.strides, shape)
+        if (strides) return { ...v, shape, strides }
+        return { ...this.contiguous(v), shape, strides: stridesOf(shape) }
+      }
+    }
+  }
+
+  private readonly copied = new Map<string, Value>()
+  private contiguous(v: Value): Value {
+    if (isContiguous(v.shape, v.strides)) return v
+    const key = `${v.offset}|${v.shape}|${v.strides}`
+    const known = this.copied.get(key)
+    if (known && this.copiedFrom.get(known) === v.slot) return known
+    return this.copy(v, key)
+  }
+  private readonly copiedFrom = new Map<Value, Slot>()
+  private copy(v: Value, key: string): Value {
+    const out = this.fresh(v)
+    this.step('copy', copyEntry(copyKernel), [v], [out], null, 0, null)
+    this.copies++
+    this.copied.set(key, out)
+    this.copiedFrom.set(out, v.slot)
+    return out
+  }
+
+  private finish(r: Ref, k: number): void {
+    const v = this.valueOf(r)
+    const whole = v.slot.kind === 'arena' && v.offset === 0 && isContiguous(v.shape, v.strides)
+    const exact = whole && v.slot.bytes === sizeOf(v.shape) * bytesOf(v.dtype, this.precision)
+    let slot = v.slot
+    if (!exact) {
+      // an output owns its memory: a view, an input or a second name of one value is copied
+      const out = this.fresh(v)
+      this.step('copy', copyEntry(copyKernel), [v], [out], null, 0, null)
+      slot = out.slot
+    }
+    slot.kind = 'output'
+    slot.index = k
+    this.outputSlots[k] = slot
+    this.outputSpecs[k] = { shape: v.shape, dtype: v.dtype }
+  }
+
+  /** Offsets in the arena: first fit over the slots that live at the same time. */
+  private layout(): void {
+    const slots = this.arenaSlots.filter((s) => s.kind === 'arena' && s.bytes > 0)
+    const starts: Slot[][] = this.steps.map(() => [])
+    const ends: Slot[][] = this.steps.map(() => [])
+    for (const s of slots) {
+      starts[s.first]?.push(s)
+      ends[s.last]?.push(s)
+    }
+    let free: { offset: number; bytes: number }[] = []
+    let top = 0
+    for (let i = 0; i < this.steps.length; i++) {
+      for (const s of starts[i]) {
+        const need = align(s.bytes)
+        let best = -1
+        for (let k = 0; k < free.length; k++)
+          if (free[k].bytes >= need && (best < 0 || free[k].bytes < free[best].bytes)) best = k
+        if (best >= 0) {
+          s.offset = free[best].offset
+          free[best].offset += need
+          free[best].bytes -= need
+          if (free[best].bytes === 0) free.splice(best, 1)
+        } else {
+          s.offset = top
+          top += need
+        }
+      }
+      for (const s of ends[i]) free = release(free, s.offset, align(s.bytes))
+    }
+    this.arenaBytes = top
+  }
+
+  /** Points every view at memory. Arena and constants only when they moved. */
+  bind(
+    arena: Region,
+    arenaOffset: number,
+    inputs: readonly BoundArray[],
+    outputs: readonly BoundArray[],
+  ): void {
+    const { memory } = this
+    if (this.constantSlots.length > 0 && this.constants === null) {
+      this.constants = memory.alloc(this.constantSlots.length * 8)
+      this.constantSlots.forEach(({ value, dtype }, i) => {
+        const a = memory.view(this.constants as Region, i * 8, 1, dtype)
+        a[0] = value
+      })
+    }
+    if (
+      this.boundArena !== arena ||
+      this.boundOffset !== arenaOffset ||
+      this.boundGeneration !== memory.generation
+    ) {
+      this.boundArena = arena
+      this.boundOffset = arenaOffset
+      this.boundGeneration = memory.generation
+      for (const { slot } of this.constantSlots)
+        for (const v of slot.views) v.data = memory.view(this.constants as Region, slot.index * 8, 1, v.dtype)
+      for (const slot of this.arenaSlots) {
+        if (slot.kind !== 'arena') continue
+        for (const v of slot.views)
+          v.data = memory.view(
+            arena,
+            arenaOffset + slot.offset,
+            Math.floor(slot.bytes / bytesOf(v.dtype, this.precision)),
+            v.dtype,
+          )
+      }
+    }
+    this.inputSlots.forEach((slot, i) => {
+      for (const v of slot.views) rebind(v, inputs[i])
+    })
+    this.outputSlots.forEach((slot, i) => {
+      for (const v of slot.views) rebind(v, outputs[i])
+    })
+  }
+
+  run(): void {
+    for (const step of this.steps) {
+      try {
+        if (step.scan && this.boundArena)
+          runScan(step.scan, step.call, this.boundArena, this.boundOffset + (step.scratchSlot as Slot).offset)
+        else step.entry.run(step.call)
+      } catch (error) {
+        throw located(error, step)
+      }
+    }
+  }
+  dispose(): void {
+    if (this.constants) this.memory.free(this.constants)
+    this.constants = null
+  }
+}
+
+/** An array and where it begins: an input or output of a program. */
+interface BoundArray {
+  data: TypedArray
+  offset: number
+}
+const baseOffset = new WeakMap<View, number>()
+function rebind(v: View, to: BoundArray): void {
+  let base = baseOffset.get(v)
+  if (base === undefined) {
+    base = v.offset
+    baseOffset.set(v, base)
+  }
+  v.data = to.data
+  v.offset = base + to.offset
+}
+
+const EMPTY: TypedArray = new Float32Array(0)
+const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN
+
+function release(
+  free: { offset: number; bytes: number }[],
+  offset: number,
+  bytes: number,
+): { offset: number; bytes: number }[] {
+  const all = [...free, { offset, bytes }].sort((a, b) => a.offset - b.offset)
+  const merged: { offset: number; bytes: number }[] = []
+  for (const f of all) {
+    const last = merged[merged.length - 1]
+    if (last && last.offset + last.bytes === f.offset) last.bytes += f.bytes
+    else merged.push({ ...f })
+  }
+  return merged
+}
+
+function located(error: unknown, step: Step): unknown {
+  if (error instanceof HeedError) {
+    const where = step.call.path ? `${step.call.path}: ` : ''
+    if (!error.message.includes(`${step.call.op}(`)) {
+      error.message = `${where}${step.call.op}(${step.call.inputs.map((v) => showShape(v.shape)).join(', ')}): ${error.message}`
+      if (step.site)
+        error.stack = `${error.name}: ${error.message}\n  built${step.site.replace(/^Error/, ' at')}`
+    }
+    return error
+  }
+  return error
+}
+
+/** Strides that read the same elements under another shape without moving them, or null. */
+export function reshapeStrides(shape: Shape, strides: readonly number[], to: Shape): number[] | null {
+  if (isContiguous(shape, strides)) return stridesOf(to)
+  const from = shape.map((d, i) => ({ d, s: strides[i] })).filter(({ d }) => d !== 1)
+  const out = new Array<number>(to.length).fill(0)
+  let i = 0
+  let j = 0
+  while (i < from.length && j < to.length) {
+    if (to[j] === 1) {
+      j++
+      continue
+    }
+    let n = from[i].d
+    let m = to[j]
+    const i0 = i
+    const j0 = j
+    while (n !== m) {
+      if (n < m) {
+        if (++i >= from.length) return null
+        n *= from[i].d
+      } else {
+        if (++j >= to.length) return null
+        m *= to[j]
+      }
+    }
+    for (let k = i0; k < i; k++) if (from[k].s !== from[k + 1].d * from[k + 1].s) return null
+    let step = from[i].s
+    for (let k = j; k >= j0; k--) {
+      out[k] = step
+      step *= to[k]
+    }
+    i++
+    j++
+  }
+  return i === from.length && to.slice(j).every((d) => d === 1) ? out : null
+}
+
+/** Copies a view into a contiguous output. */
+export const copyKernel: Kernel = ({ inputs: [x], outputs: [o] }) => {
+  const { shape, strides } = x
+  const n = x.size
+  const out = o.data
+  if (n === 0) return
+  if (x.contiguous) {
+    const from = x.data.subarray(x.offset, x.offset + n) as Float32Array
+    ;(out as Float32Array).set(from, o.offset)
+    return
+  }
+  const rank = shape.length
+  const inner = shape[rank - 1]
+  const innerStride = strides[rank - 1]
+  const index = new Int32Array(rank)
+  let p = x.offset
+  let q = o.offset
+  for (let row = n / inner; row > 0; row--) {
+    for (let k = 0, at = p; k < inner; k++, at += innerStride) out[q++] = x.data[at]
+    for (let d = rank - 2; d >= 0; d--) {
+      p += strides[d]
+      if (++index[d] < shape[d]) break
+      p -= strides[d] * shape[d]
+      index[d] = 0
+    }
+  }
+}
+
+// scan: the body's program runs once a step on slices of the outer arrays; carries alternate between two buffers
+
+function scanScratch(body: Program, n: GraphNode, precision: Precision): number {
+  const nCarry = n.attrs.nCarry as number
+  const carries = body.outputSpecs.slice(0, nCarry)
+  let bytes = align(body.arenaBytes)
+  for (const s of carries) bytes += 2 * align(sizeOf(s.shape) * bytesOf(s.dtype, precision))
+  return bytes + ALIGN
+}
+
+function runScan(body: Program, call: Step['call'], arena: Region, arenaOffset: number): void {
+  const { nCarry, nX, nY, length, reverse } = call.attrs as {
+    nCarry: number
+    nX: number
+    nY: number
+    length: number
+    reverse: boolean
+  }
+  const { memory, precision } = body
+  const carrySpecs = body.outputSpecs.slice(0, nCarry)
+  let at = arenaOffset + align(body.arenaBytes)
+  const array = (spec: Spec): BoundArray => {
+    const size = sizeOf(spec.shape)
+    const a = { data: memory.view(arena, at, size, spec.dtype), offset: 0 }
+    at += align(size * bytesOf(spec.dtype, precision))
+    return a
+  }
+  const buffers = [carrySpecs.map(array), carrySpecs.map(array)]
+  const whole = (v: View): BoundArray => ({ data: v.data, offset: v.offset })
+  const slot = (v: View, t: number): BoundArray => ({
+    data: v.data,
+    offset: v.offset + (t * v.size) / length,
+  })
+  const captured = call.inputs.slice(nCarry + nX).map(whole)
+  let current = call.inputs.slice(0, nCarry).map(whole)
+  for (let k = 0; k < length; k++) {
+    const t = reverse ? length - 1 - k : k
+    current.forEach((c, i) =>
+      copyFlat(c, slot(call.outputs[nCarry + nY + i], t), sizeOf(carrySpecs[i].shape)),
+    )
+    const next = buffers[k % 2]
+    body.bind(
+      arena,
+      arenaOffset,
+      [...current, ...call.inputs.slice(nCarry, nCarry + nX).map((v) => slot(v, t)), ...captured],
+      [...next, ...call.outputs.slice(nCarry, nCarry + nY).map((v) => slot(v, t))],
+    )
+    body.run()
+    current = next
+  }
+  current.forEach((c, i) => copyFlat(c, whole(call.outputs[i]), sizeOf(carrySpecs[i].shape)))
+}
+function copyFlat(from: BoundArray, to: BoundArray, n: number): void {
+  ;(to.data as Float32Array).set(
+    (from.data as Float32Array).subarray(from.offset, from.offset + n),
+    to.offset,
+  )
+}
+
+class KernelBuffer implements DeviceBuffer {
+  constructor(
+    readonly shape: Shape,
+    readonly dtype: DType,
+    readonly bytes: number,
+    public region: Region | null,
+  ) {}
+}
+
+/** A Backend from a kernel table and a memory. */
+export function kernelBackend(options: KernelBackendOptions): Backend {
+  const { name, kernels, memory, precision = 'f32' } = options
+  const limits = options.limits ?? { maxRank: 16, maxBytes: 2 ** 32 }
+  let arena: Region | null = null
+  let disposed = false
+  const alive = (): void => {
+    if (disposed) throw new BackendError(`backend '${name}' was disposed; make a new one`)
+  }
+  const make = (shape: Shape, dtype: DType): KernelBuffer => {
+    const bytes = sizeOf(shape) * bytesOf(dtype, precision)
+    return new KernelBuffer(shape, dtype, bytes, memory.alloc(bytes))
+  }
+  const arrayOf = (b: DeviceBuffer): TypedArray => {
+    const region = (b as KernelBuffer).region
+    if (!region) throw new BackendError(`backend '${name}': the buffer was freed`)
+    return memory.view(region, 0, sizeOf(b.shape), b.dtype)
+  }
+  return {
+    spec: 1,
+    name,
+    precision,
+    limits,
+    get bytesInUse() {
+      return memory.bytesInUse
+    },
+    supports(node) {
+      const entry = kernels[node.op]
+      if (VIEW_OPS.has(node.op)) return true
+      if (!entry) return `${name} has no kernel for ${node.op}`
+      return entry.supports?.(node) ?? true
+    },
+    compile(graph): Executable {
+      alive()
+      const program = new Program(graph, kernels, memory, precision)
+      const report: Report = {
+        backend: name,
+        precision,
+        nodes: graph.nodes.length,
+        steps: program.steps.length,
+        ran: [...program.counts.values()],
+        inlined: [],
+        copies: program.copies,
+        arenaBytes: program.arenaBytes,
+        outputBytes: program.outputSpecs.reduce(
+          (n, s) => n + sizeOf(s.shape) * bytesOf(s.dtype, precision),
+          0,
+        ),
+        segments: 1,
+      }
+      return {
+        report,
+        run(inputs) {
+          alive()
+          if (arena === null || arena.bytes < program.arenaBytes) {
+            if (arena) memory.free(arena)
+            arena = null
+            arena = memory.alloc(program.arenaBytes)
+          }
+          const outputs = program.outputSpecs.map((s) => make(s.shape, s.dtype))
+          try {
+            // views are taken last: every allocation may move the memory
+            const bound = (b: DeviceBuffer): BoundArray => ({ data: arrayOf(b), offset: 0 })
+            program.bind(arena, 0, inputs.map(bound), outputs.map(bound))
+            program.run()
+          } catch (error) {
+            for (const b of outputs) freeBuffer(b)
+            throw error
+          }
+          return outputs
+        },
+        dispose: () => program.dispose(),
+      }
+    },
+    upload(data, shape, dtype) {
+      alive()
+      if (data.length !== sizeOf(shape))
+        throw new BackendError(`${data.length} values for a tensor ${showShape(shape)}`)
+      const buffer = make(shape, dtype)
+      const target = arrayOf(buffer)
+      if (target instanceof BigInt64Array || data instanceof BigInt64Array)
+        (target as BigInt64Array).set(data as BigInt64Array)
+      else target.set(data)
+      return buffer
+    },
+    async download(buffer) {
+      alive()
+      return arrayOf(buffer).slice()
+    },
+    free: (buffer) => {
+      if (!disposed) freeBuffer(buffer as KernelBuffer)
+    },
+    dispose() {
+      if (disposed) return
+      disposed = true
+      memory.dispose()
+    },
+  }
+
+  function freeBuffer(buffer: KernelBuffer): void {
+    if (buffer.region) memory.free(buffer.region)
+    buffer.region = null
+  }
+}
