@@ -13,6 +13,11 @@ export type {
 } from './explain-data.js'
 export { checkExplainData, sinkPositions } from './explain-data.js'
 export { visibleText, visibleToken } from './glyphs.js'
+export type { PatternArray } from './head-rows.js'
+export type { HeadViewOptions } from './head-view.js'
+export { headView } from './head-view.js'
+export type { LogitLensOptions } from './logit-lens.js'
+export { logitLens } from './logit-lens.js'
 export type {
   OpenedPatterns,
   PackedPatterns,
@@ -23,3 +28,10 @@ export type {
   RowState,
 } from './patterns.js'
 export { openPatterns, packPatterns, patternPacker, rowStates } from './patterns.js'
+export type { Picture, TokenLike } from './picture.js'
+export { explainReport, readReport } from './report.js'
+export type { TerminalBarOptions, TerminalHeatOptions, TerminalTableOptions } from './terminal.js'
+export { terminalBar, terminalHeat, terminalTable, terminalWidth } from './terminal.js'
+export type { TextHeatmapOptions } from './text-heatmap.js'
+export { textHeatmap } from './text-heatmap.js'
+export { displayWidth } from './width.js'

@@ -8,8 +8,8 @@ import { levelClass, levels, limitOf, percent, pretty } from './scale.js'
 
 export const labelOf = (token: ExplainToken): string => visibleToken(token.text, token.bytes)
 
-/** ` store` (position 7) as `·store`₇ in running text. */
-export const named = (data: ExplainData, i: number): string => `${labelOf(data.tokens[i])} (${i})`
+/** ` store` at position 7 as `·store (7)` in running text; isolated, so that its direction moves nothing around it. */
+export const named = (data: ExplainData, i: number): string => `\u2068${labelOf(data.tokens[i])}\u2069 (${i})`
 
 /** A token as a table cell or heading: isolated from the direction of its surroundings. */
 export const bdi = (text: string): Mark => h('bdi', { class: 'tk', translate: 'no' }, text)
@@ -169,6 +169,7 @@ export function lookTable(
   entries: LookEntry[],
   limit: number,
   empty: string,
+  sinks: ReadonlySet<number>,
 ): Mark {
   return h(
     'table',
@@ -196,7 +197,9 @@ export function lookTable(
               {},
               h('th', { scope: 'row' }, bdi(labelOf(data.tokens[e.position]))),
               h('td', {}, e.position),
-              h('td', { class: levelClass(e.value, limit, false) }, pretty(e.value)),
+              sinks.has(e.position)
+                ? h('td', { class: 'none', title: 'a sink, left out of the colours' }, `(${pretty(e.value)})`)
+                : h('td', { class: levelClass(e.value, limit, false) }, pretty(e.value)),
             ),
           ),
     ),

@@ -163,7 +163,9 @@ function attributionPanel(data: ExplainData, a: Attribution, selected: number): 
     legend(
       limit,
       a.signed,
-      a.signed ? 'bar below a token: towards; above: against' : 'bar below a token: the same value',
+      a.signed
+        ? '0 is the ground colour; bar below a token: towards, above: against'
+        : 'bar below a token: the same value',
     ),
     h(
       'p',
@@ -205,7 +207,7 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
             'tr',
             {},
             ['head', defined ? 'adds' : null, 'kind', 'previous token', 'duplicate', 'induction'].map((t) =>
-              t ? h('th', { scope: 'col' }, t) : null,
+              t ? h('th', { scope: 'col', class: t === 'kind' ? 'left' : null }, t) : null,
             ),
           ),
         ),
@@ -249,6 +251,7 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
 function provenance(data: ExplainData): Mark {
   const p = data.provenance
   const packed = data.patterns
+  const text = h('bdi', { class: 'tk' }, visibleText(data.text))
   const row = (name: string, ...value: Child[]): Mark =>
     h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, ...value))
   const list = (items: string[], empty: string): Child =>
@@ -275,7 +278,12 @@ function provenance(data: ExplainData): Mark {
         ),
         row('weights', h('code', {}, p.weightsHash ?? 'hash not computed')),
         row('tokenizer', h('code', {}, p.tokenizerHash ?? 'hash not computed')),
-        row('text', h('bdi', { class: 'tk' }, visibleText(data.text))),
+        row(
+          'text',
+          data.text.length > 400
+            ? h('details', {}, h('summary', {}, `${data.text.length} characters`), text)
+            : text,
+        ),
         row(
           'token ids',
           h(
@@ -398,8 +406,15 @@ function attentionSection(
       h(
         'div',
         { id: 'looks' },
-        lookTable(data, `${name} looks at`, found.at, limit, found.state),
-        lookTable(data, `${name} is looked at by`, found.by, limit, 'nobody'),
+        lookTable(data, `${name} looks at`, found.at, limit, found.state, sinks),
+        lookTable(
+          data,
+          `${name} is looked at by`,
+          found.by,
+          sinks.has(at.token) ? limitOf(found.by.map((e) => e.value)) : limit,
+          'nobody',
+          new Set(),
+        ),
       ),
     ),
     h(
@@ -436,7 +451,7 @@ export function explainReport(data: ExplainData): string {
     sinks,
     `layer ${at.layer} head ${at.head}`,
   )
-  const title = shorten(visibleText(data.text), 240)
+  const title = shorten(visibleText(data.text), 160)
   const p = data.provenance
   const found = answers(data)
   const lensStart = Math.max(0, (data.logitLens?.positions.length ?? 0) - lensWindow)
@@ -448,7 +463,7 @@ export function explainReport(data: ExplainData): string {
       'header',
       {},
       h('p', { class: 'kicker' }, `heed explain · ${data.architecture} ${p.model}`),
-      h('h1', {}, h('bdi', {}, title)),
+      h('h1', {}, '“', h('bdi', {}, title), '”'),
       h(
         'p',
         { class: 'quiet' },

@@ -41,7 +41,7 @@ const wide: [number, number][] = [
 
 const clusterWidth = (cluster: string): number => {
   const code = cluster.codePointAt(0) as number
-  if (/^\p{M}|^[\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f]/u.test(cluster)) return 0
+  if (/^(?:\p{M}|\p{Cf})/u.test(cluster)) return 0
   if (cluster.includes('\ufe0f') || /\p{Regional_Indicator}{2}/u.test(cluster)) return 2
   return wide.some(([from, to]) => code >= from && code <= to) ? 2 : 1
 }

@@ -168,7 +168,7 @@ export async function sample(options: SampleOptions = {}): Promise<ExplainData> 
         deletion: {
           auc: 0.162,
           random: Array.from({ length: 20 }, () => 0.2 + 0.12 * next()),
-          sentence: 'Better than 20 of 20 random orders: the marked tokens do carry the prediction.',
+          sentence: 'Trust it: removing these tokens first hurts more than any random order.',
         },
       },
       {
@@ -178,9 +178,9 @@ export async function sample(options: SampleOptions = {}): Promise<ExplainData> 
         values: gradient,
         note: 'Positive tokens raise the logit, negative ones lower it.',
         deletion: {
-          auc: 0.238,
+          auc: 0.262,
           random: Array.from({ length: 20 }, () => 0.2 + 0.12 * next()),
-          sentence: 'Better than 11 of 20 random orders: no better than chance, do not rely on it here.',
+          sentence: 'No better than chance: random orders do as well, do not rely on this picture here.',
         },
       },
     ],
@@ -249,7 +249,7 @@ export const oddTokens: { text: string; bytes?: string }[] = [
   { text: '\ufffd', bytes: 'f0 9f' },
   { text: ' 東京' },
   { text: ']]>' },
-  { text: '${1}`' },
+  { text: '$' + '{1}`' },
 ]
 
 export async function oddSample(): Promise<ExplainData> {

@@ -142,7 +142,7 @@ export function headCanvas(
       const left_out = isKey && hidden.has(i)
       if (left_out) hatch(c, x0, top, x1 - x0, rowHeight - 1, p.line)
       c.font = font(11)
-      const number = v === undefined ? '' : v.toFixed(2).replace(/^0/, '')
+      const number = v === undefined || v < 0.005 ? '' : v.toFixed(2).replace(/^0/, '')
       const room = number && columnWidth > 96 ? 28 : 0
       c.fillStyle = text
       if (room) {
@@ -340,12 +340,14 @@ export function headCanvas(
     if (query < from || query >= from + cells) return null
     return { token: query, cell: key >= from && key < from + cells ? { query, key } : null }
   }
-  const show = (token: number): void => {
-    if (store.state.mode !== 'lines') return
+  /** Scrolls the token into the box; true when that moved anything. */
+  const show = (token: number): boolean => {
+    if (store.state.mode !== 'lines') return false
+    const before = box.scrollTop
     const y = pad + token * rowHeight
-    if (y < box.scrollTop) box.scrollTop = y - pad
-    else if (y + rowHeight > box.scrollTop + box.clientHeight)
-      box.scrollTop = y + rowHeight + pad - box.clientHeight
+    if (y < before) box.scrollTop = y - pad
+    else if (y + rowHeight > before + box.clientHeight) box.scrollTop = y + rowHeight + pad - box.clientHeight
+    return box.scrollTop !== before
   }
   const again = (): void => store.set({ look: store.state.look + 1 })
 
@@ -417,9 +419,10 @@ export function headCanvas(
   })
 
   store.subscribe((s, before) => {
-    if (!before || before.token !== s.token || before.mode !== s.mode)
-      if (s.token !== null && s.hover === null) show(s.token)
     draw(s)
+    const moved = !before || before.token !== s.token || before.mode !== s.mode
+    // Only a drawn box knows its height, so the first drawing comes before the scrolling.
+    if (moved && s.token !== null && s.hover === null && show(s.token)) draw(s)
   })
   return () => canvas.focus()
 }

@@ -17,7 +17,7 @@ const bars = (): string => {
   for (let px = 1; px <= 4; px++) {
     const named = (prefix: string): string =>
       Array.from({ length: levels + 1 }, (_, i) => i)
-        .filter((i) => i > 0 && Math.ceil(i / 5) === px)
+        .filter((i) => i > 0 && Math.round(i / 5) === px)
         .map((i) => `.tok.${prefix}${i}`)
         .join()
     out += `${named('s')},${named('p')}{box-shadow:inset 0 -${px}px currentColor}${named('n')}{box-shadow:inset 0 ${px}px currentColor}`
@@ -33,7 +33,6 @@ body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,"S
 header,main,#controls{max-width:1280px;margin:0 auto;padding:0 20px}
 header{padding-top:24px}
 h1{font-size:24px;line-height:1.3;margin:0;overflow-wrap:anywhere;text-align:start}
-h1 bdi::before{content:"“"}h1 bdi::after{content:"”"}
 h2{font-size:18px;margin:0 0 10px}
 h3{font-size:15px;margin:0}
 p{margin:0 0 8px}
@@ -79,17 +78,19 @@ caption{text-align:start;padding:0 0 6px}
 th,td{padding:3px 8px;text-align:end;vertical-align:baseline;font-weight:400}
 thead th{color:var(--quiet);font-size:12.5px}
 thead td{font-size:12px}
-th[scope=row],thead th:first-child,td.left,.look thead th:first-child{text-align:start}
+th[scope=row],thead th:first-child,td.left,th.left{text-align:start}
+caption{position:sticky;left:0}
 tbody tr+tr{border-top:1px solid var(--line)}
 .bars{width:100%}.bars+.bars{margin-top:16px}.bars td:nth-child(2){white-space:nowrap}.bars td:nth-child(3){width:45%}.bars th[scope=row]{text-align:start;overflow-wrap:anywhere}
 .bar{display:block;width:100%;height:10px}.track{fill:var(--none)}.fill{fill:var(--accent)}
+:root:not(.js) .attention{grid-template-columns:minmax(0,1fr) 280px}:root:not(.js) #head-figure{max-width:640px}
 #looks{display:flex;flex-direction:column;gap:16px;min-width:0}
 .look{width:100%;table-layout:fixed}.look th:nth-child(1){width:50%;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}
 .look .tk{white-space:pre}
 .heads td{min-width:64px}
 .heads .open button{border:0;background:none;padding:2px 4px;color:var(--accent);text-decoration:underline;min-height:24px;white-space:nowrap}
 .lens td,.lens thead th{min-width:78px;max-width:130px;text-align:center;padding:4px 6px;border:1px solid var(--ground)}
-.lens th[scope=row]{position:sticky;left:0;background:var(--ground);white-space:nowrap;z-index:1}
+.lens th:first-child{position:sticky;left:0;min-width:0;text-align:start;background:var(--ground);white-space:nowrap;z-index:1}
 .lens td .tk,.lens thead .tk{display:block;white-space:pre;overflow:hidden;text-overflow:ellipsis}
 .lens small{display:block;font-size:11px}
 .lens .same{text-decoration:underline;text-underline-offset:3px;font-weight:600}
@@ -118,6 +119,6 @@ ${steps('light')}${bars()}
 ${steps('dark')}
 }
 @media (max-width:1100px){.attention{grid-template-columns:minmax(0,260px) minmax(0,1fr)}#looks{grid-column:1/-1;flex-direction:row;flex-wrap:wrap}.look{flex:1 1 240px;width:auto}}
-@media (max-width:720px){header,main,#controls{padding-left:10px;padding-right:10px}section{padding:12px}.two,.attention{grid-template-columns:minmax(0,1fr)}h1{font-size:20px}#controls{gap:4px 12px}#controls .wide{display:none}}
+@media (max-width:720px){:root:not(.js) .attention{grid-template-columns:minmax(0,1fr)}#controls{position:static}header,main,#controls{padding-left:10px;padding-right:10px}section{padding:12px}.two,.attention{grid-template-columns:minmax(0,1fr)}h1{font-size:20px}#controls{gap:4px 12px}}
 @media print{#controls,.tools,.skip{display:none!important}body{background:#fff}section{break-inside:avoid;border:0}}
 `

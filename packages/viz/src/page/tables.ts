@@ -3,7 +3,7 @@
 import type { ExplainData } from '../explain-data.js'
 import { h, toDom } from '../markup.js'
 import { bdi, labelOf, lensFrom, lensTable, looks, lookTable, named } from '../report-marks.js'
-import { percent, pretty } from '../scale.js'
+import { limitOf, percent, pretty } from '../scale.js'
 import type { Heads } from './heads.js'
 import { type State, type Store, shown } from './store.js'
 
@@ -79,9 +79,19 @@ export function lookTables(store: Store, heads: Heads, data: ExplainData): void 
     const head = heads.get(s.layer, s.head)
     const found = looks(head.rows, token, 8)
     const limit = head.limit(s.hideSinks)
+    const hidden = heads.hidden(s.hideSinks)
     box.replaceChildren(
-      toDom(lookTable(data, `${named(data, token)} looks at`, found.at, limit, found.state)),
-      toDom(lookTable(data, `${named(data, token)} is looked at by`, found.by, limit, 'nobody')),
+      toDom(lookTable(data, `${named(data, token)} looks at`, found.at, limit, found.state, hidden)),
+      toDom(
+        lookTable(
+          data,
+          `${named(data, token)} is looked at by`,
+          found.by,
+          hidden.has(token) ? limitOf(found.by.map((e) => e.value)) : limit,
+          'nobody',
+          new Set(),
+        ),
+      ),
     )
   })
 }
