@@ -7,6 +7,7 @@ import { announced, unannounced } from './gates/changesets.js'
 import { archiveBudget, archiveFiles, tarballErrors } from './gates/published.js'
 import { bundledBytes, judge } from './gates/sizes.js'
 import { structureErrors } from './gates/structure.js'
+import { unusedErrors } from './gates/unused.js'
 
 const temporary = mkdtempSync(join(tmpdir(), 'heed-gates-'))
 afterAll(() => rmSync(temporary, { recursive: true }))
@@ -138,6 +139,18 @@ test('an archive over its budget is red', () => {
   ])
   expect(archiveBudget('model-tiny', 4_000_000, { 'model-tiny': 4000 })).toEqual([])
   expect(archiveBudget('nn', 9e9, { 'model-tiny': 4000 })).toEqual([])
+})
+
+test('an unused file or export is red', () => {
+  const issues = [
+    { file: 'a.ts', files: [{}] },
+    { file: 'b.ts', exports: [{ name: 'two', line: 3 }] },
+    { file: 'c.ts' },
+  ]
+  expect(unusedErrors({ issues })).toEqual([
+    'a.ts is imported by nothing',
+    'b.ts:3 exports two, which nothing imports: drop the export or the code',
+  ])
 })
 
 describe('changesets', () => {

@@ -5,9 +5,19 @@ import { published } from './gates/published.js'
 import { readmes } from './gates/readmes.js'
 import { sizes } from './gates/sizes.js'
 import { generated, structure } from './gates/structure.js'
+import { unused } from './gates/unused.js'
 import type { Gate } from './gates/workspace.js'
 
-const gates: Record<string, Gate> = { generated, arrows, structure, changesets, sizes, published, readmes }
+const gates: Record<string, Gate> = {
+  generated,
+  arrows,
+  structure,
+  unused,
+  changesets,
+  sizes,
+  published,
+  readmes,
+}
 
 const asked = process.argv.slice(2)
 const unknown = asked.filter((name) => !(name in gates))
