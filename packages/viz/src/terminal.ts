@@ -5,9 +5,9 @@ import { type TokenLike, tokenLabel } from './picture.js'
 import { diverging, ink, limitOf, type Rgb, sequential } from './scale.js'
 import { displayWidth, fitWidth } from './width.js'
 
-const escape = '\u001b['
-const reset = `${escape}0m`
-const styled = new RegExp(`${escape.replace('[', '\\[')}[0-9;]*m`, 'g')
+const csi = '\u001b['
+const reset = `${csi}0m`
+const styled = new RegExp(`${csi.replace('[', '\\[')}[0-9;]*m`, 'g')
 
 /** Columns that a text takes once its colour sequences are left out. */
 export const terminalWidth = (text: string): number => displayWidth(text.replace(styled, ''))
@@ -18,7 +18,7 @@ const cube = ([r, g, b]: Rgb): number => {
   return 16 + 36 * step(r) + 6 * step(g) + step(b)
 }
 const on = (text: string, ground: Rgb): string =>
-  `${escape}48;5;${cube(ground)}m${escape}38;5;${ink(ground)[0] === 0 ? 16 : 231}m${text}${reset}`
+  `${csi}48;5;${cube(ground)}m${csi}38;5;${ink(ground)[0] === 0 ? 16 : 231}m${text}${reset}`
 
 /** Control characters cannot move the cursor: all but colour sequences become U+FFFD. */
 const safe = (text: string): string =>
@@ -119,7 +119,7 @@ export function terminalBar(value: number, options: TerminalBarOptions = {}): st
       ? '▒'.repeat(Math.round(eighths / 8))
       : '█'.repeat(eighths >> 3) + (eighths % 8 > 0 ? ' ▏▎▍▌▋▊▉'[eighths % 8] : '')
   const full = padTo(bar, width, false)
-  return color ? `${escape}38;5;${value < 0 ? 208 : 39}m${full}${reset}` : full
+  return color ? `${csi}38;5;${value < 0 ? 208 : 39}m${full}${reset}` : full
 }
 
 export interface TerminalTableOptions {
@@ -165,7 +165,7 @@ export function terminalTable(
   const out = cells.map(line)
   if (head) {
     const title = line(all[0])
-    out.unshift(color ? `${escape}1m${title}${reset}` : title, '─'.repeat(Math.min(width, total())))
+    out.unshift(color ? `${csi}1m${title}${reset}` : title, '─'.repeat(Math.min(width, total())))
   }
   return out.join('\n')
 }
