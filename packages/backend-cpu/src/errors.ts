@@ -1,5 +1,5 @@
 /** Errors of the CPU backend beside the ones of tensor. */
-import { BackendError } from '../../tensor/src/errors.js'
+import { BackendError } from '@heed/tensor'
 
 /** An allocation that the WASM memory cannot hold. The backend stays usable: free something, or ask for less. */
 export class OutOfMemoryError extends BackendError {

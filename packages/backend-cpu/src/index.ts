@@ -1,1 +1,3 @@
-export {}
+export { type CpuBackend, type CpuOptions, cpu } from './backend.js'
+export { OutOfMemoryError } from './errors.js'
+export type { Build } from './wasm.js'

@@ -2,7 +2,7 @@
  * The WASM memory and who owns which bytes of it: an allocator with free lists by size class. It knows nothing of tensors, and
  * it never gives a view away to keep: growing replaces the buffer, so every reader asks for a fresh view (`f32()` …).
  */
-import { BackendError } from '../../tensor/src/errors.js'
+import { BackendError } from '@heed/tensor'
 import { OutOfMemoryError } from './errors.js'
 
 const PAGE = 65536

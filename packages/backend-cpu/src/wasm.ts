@@ -2,7 +2,7 @@
  * Compiles and instantiates the kernel module on a memory and types its exports. It chooses between the two builds; it does not
  * know what a tensor is. Every pointer is a byte address, every stride of a tensor counts elements.
  */
-import { BackendError } from '../../tensor/src/errors.js'
+import { BackendError } from '@heed/tensor'
 import { KERNELS } from './generated/kernels.js'
 import { WasmMemory } from './memory.js'
 

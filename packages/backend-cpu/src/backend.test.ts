@@ -1,0 +1,302 @@
+import {
+  type AttentionOptions,
+  attention,
+  BackendError,
+  broadcastTo,
+  grad,
+  matmul,
+  mul,
+  type Report,
+  realize,
+  reference,
+  slice,
+  sum,
+  swapLast,
+  type Tensor,
+  tensor,
+  transpose,
+  ValueError,
+} from '@heed/tensor'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { uniform } from '../test/oracle.js'
+import { type CpuBackend, cpu } from './backend.js'
+import { OutOfMemoryError } from './errors.js'
+import { KERNELS } from './generated/kernels.js'
+
+let backend: CpuBackend
+const oracle = reference({ precision: 'f64' })
+beforeAll(async () => {
+  backend = await cpu()
+})
+
+type Make = (seed: number, shape: number[]) => Tensor
+/** Builds the expression twice, once for each backend, and compares every result. Returns the report of the WASM run. */
+async function same(build: (make: Make) => Tensor[], tolerance = 1e-5): Promise<Report> {
+  const make: Make = (seed, shape) => {
+    const random = uniform(seed)
+    return tensor(Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, random), shape)
+  }
+  const got = build(make)
+  const want = build(make)
+  const report = await realize(got, { backend, strict: true })
+  await realize(want, { backend: oracle })
+  for (const [i, t] of got.entries()) {
+    const a = await t.data()
+    const b = await want[i].data()
+    expect(a.length).toBe(b.length)
+    for (let j = 0; j < a.length; j++)
+      if (
+        !(
+          a[j] === b[j] ||
+          Math.abs(Number(a[j]) - Number(b[j])) <= tolerance * Math.max(1, Math.abs(Number(b[j])))
+        )
+      )
+        expect.fail(`result ${i}[${j}]: got ${a[j]}, want ${b[j]}`)
+  }
+  return report
+}
+const ran = (report: Report, op: string) =>
+  report.ran.filter((r) => r.op === op).map((r) => `${r.how} ×${r.count}`)
+
+describe('matmul', () => {
+  const shapes: [number[], number[]][] = [
+    [
+      [3, 4],
+      [4, 5],
+    ],
+    [
+      [0, 4],
+      [4, 5],
+    ],
+    [
+      [3, 0],
+      [0, 5],
+    ],
+    [
+      [1, 70],
+      [70, 1],
+    ],
+    [
+      [2, 3, 7, 9],
+      [9, 11],
+    ],
+    [
+      [2, 3, 7, 9],
+      [2, 3, 9, 4],
+    ],
+    [
+      [2, 1, 7, 9],
+      [3, 9, 4],
+    ],
+    [
+      [2, 1, 3, 5, 6],
+      [4, 1, 6, 2],
+    ],
+    [
+      [5, 6],
+      [2, 3, 6, 2],
+    ],
+    [
+      [1, 1],
+      [1, 1],
+    ],
+    [
+      [3, 1, 8],
+      [3, 8, 1],
+    ],
+  ]
+  it.each(shapes)('%j · %j', async (a, b) => {
+    const report = await same((make) => [matmul(make(1, a), make(2, b))])
+    expect(ran(report, 'matmul')).toEqual(['native ×1'])
+  })
+  it('reads transposed, broadcast and sliced operands in place', async () => {
+    const report = await same((make) => {
+      const x = make(3, [4, 6, 10])
+      return [
+        matmul(swapLast(x), x),
+        matmul(x, swapLast(x)),
+        matmul(transpose(x, [1, 2, 0]), transpose(x, [1, 0, 2])),
+        matmul(
+          slice(x, [
+            [0, 4, 2],
+            [1, 6],
+            [3, 9, 3],
+          ]),
+          broadcastTo(make(4, [1, 1, 3]), [2, 2, 3]),
+        ),
+        matmul(
+          broadcastTo(make(5, [1, 6]), [9, 6]),
+          swapLast(
+            slice(x, [
+              [0, 1],
+              [0, 6],
+              [0, 6],
+            ]),
+          ),
+        ),
+      ]
+    })
+    expect(report.copies).toBe(0)
+  })
+  it('has the gradient of the formula', async () => {
+    await same((make) => {
+      const [a, b] = [make(6, [2, 3, 5, 7]), make(7, [3, 7, 4])]
+      return grad(sum(mul(matmul(a, b), make(8, [2, 3, 5, 4]))), [a, b])
+    })
+  })
+})
+
+describe('attention', () => {
+  const sizes = [
+    { name: 'square', q: [2, 4, 9, 6], k: [2, 4, 9, 6], v: [2, 4, 9, 5] },
+    { name: 'grouped', q: [2, 4, 11, 8], k: [2, 2, 11, 8], v: [2, 2, 11, 8] },
+    { name: 'cross', q: [1, 2, 3, 4], k: [1, 1, 17, 4], v: [1, 1, 17, 4] },
+    { name: 'one query', q: [2, 2, 1, 8], k: [2, 2, 13, 8], v: [2, 2, 13, 8] },
+  ]
+  const forms: [
+    string,
+    (make: Make, n: { b: number; h: number; q: number; k: number }) => AttentionOptions,
+  ][] = [
+    ['plain', () => ({})],
+    ['scale', () => ({ scale: 1.7 })],
+    ['causal', () => ({ causal: true })],
+    ['offset', () => ({ causal: true, offset: 3 })],
+    ['negative offset', () => ({ causal: true, offset: -2 })],
+    ['offset as a tensor', () => ({ causal: true, offset: tensor(2, { dtype: 'i32' }) })],
+    [
+      'padding',
+      (_, { b, k }) => ({
+        mask: tensor(
+          Uint8Array.from({ length: b * k }, (_x, i) => (i % k < 3 + Math.floor(i / k) ? 1 : 0)),
+          { shape: [b, 1, 1, k], dtype: 'bool' },
+        ),
+        causal: true,
+        offset: 2,
+      }),
+    ],
+    [
+      'mask per query',
+      (_, { q, k }) => ({
+        mask: tensor(
+          Uint8Array.from({ length: q * k }, (_x, i) => ((i * 7) % 3 && Math.floor(i / k) !== 1 ? 1 : 0)),
+          { shape: [q, k], dtype: 'bool' },
+        ),
+      }),
+    ],
+  ]
+  for (const s of sizes)
+    it.each(forms)(`${s.name}: %s, forward and backward`, async (_name, form) => {
+      const report = await same((make) => {
+        const [q, k, v] = [make(1, s.q), make(2, s.k), make(3, s.v)]
+        const options = form(make, { b: s.q[0], h: s.q[1], q: s.q[2], k: s.k[2] })
+        const { z } = attention(q, k, v, options)
+        return [z, ...grad(sum(mul(z, make(4, [...s.q.slice(0, 3), s.v[3]]))), [q, k, v])]
+      })
+      expect(ran(report, 'attention')).toEqual(['fused ×1'])
+      expect(ran(report, 'attention.vjp')).toEqual(['fused ×1'])
+      expect(report.inlined).toEqual([])
+    })
+  it('gives the log-sum-exp and takes its cotangent, alone and with z', async () => {
+    const report = await same((make) => {
+      const [q, k, v] = [make(1, [1, 2, 5, 4]), make(2, [1, 2, 6, 4]), make(3, [1, 2, 6, 4])]
+      const { z, lse } = attention(q, k, v)
+      return [
+        lse,
+        ...grad(sum(mul(lse, make(5, [1, 2, 5]))), [q, k]),
+        ...grad(mul(sum(lse), sum(z)), [q, k, v]),
+      ]
+    })
+    expect(ran(report, 'attention.vjp')).toEqual(['fused ×2'])
+  })
+  it('reads heads through strides, and one tensor as q, k and v', async () => {
+    const report = await same((make) => {
+      const x = transpose(make(1, [2, 7, 3, 4]), [0, 2, 1, 3]) // [batch, head, position, dim]
+      const { z } = attention(x, x, x, { causal: true })
+      return [transpose(z, [0, 2, 1, 3]), ...grad(sum(mul(z, z)), [x])]
+    })
+    expect(ran(report, 'attention')).toEqual(['fused ×1'])
+  })
+  it.each<[string, AttentionOptions, RegExp]>([
+    ['a window', { window: [2, 0] }, /sliding window/],
+    ['blocks', { block: 2 }, /blocks/],
+    ['softcap', { softcap: 3 }, /softcap/],
+  ])('writes %s out and says why', async (_name, options, reason) => {
+    const report = await same((make) => [
+      attention(make(1, [1, 1, 6, 4]), make(2, [1, 1, 6, 4]), make(3, [1, 1, 6, 4]), options).z,
+    ])
+    expect(report.inlined).toHaveLength(1)
+    expect(report.inlined[0].reason).toMatch(reason)
+    expect(ran(report, 'attention')).toEqual([])
+  })
+  it('needs memory linear in T at T = 4096, forward and backward', async () => {
+    const bytes: number[] = []
+    for (const T of [2048, 4096]) {
+      const q = tensor(new Float32Array(T * 8), [1, 1, T, 8])
+      const { z } = attention(q, q, q, { causal: true })
+      const report = await realize([z, ...grad(sum(z), [q])], { backend, strict: true })
+      bytes.push(report.arenaBytes)
+    }
+    // the pattern alone would be 64 MiB
+    expect(bytes[1]).toBeLessThan(4 * 2 ** 20)
+    expect(bytes[1]).toBeLessThan(2 * bytes[0])
+  })
+})
+
+describe('the backend', () => {
+  it('says which kernels it runs', () => {
+    expect(backend.name).toBe(`cpu (${backend.build})`)
+  })
+  it('allocates nothing in the second run of a plan', async () => {
+    const w = tensor(new Float32Array(64), [8, 8])
+    const step = async () => {
+      const y = sum(matmul(w, w))
+      await realize([y], { backend })
+      return y
+    }
+    const kept = [await step()]
+    const before = backend.bytesInUse
+    kept.push(await step())
+    expect(backend.bytesInUse - before).toBe(64)
+  })
+  it('keeps its values when the memory grows', async () => {
+    const fresh = await cpu()
+    const small = matmul(tensor([[1, 2]]), tensor([[3], [4]]))
+    await realize([small], { backend: fresh })
+    const before = fresh.bytesInUse
+    const doubled = mul(tensor(new Float32Array(2e6).fill(1), [2e6]), 2)
+    await realize([doubled], { backend: fresh })
+    expect(fresh.bytesInUse - before).toBeGreaterThan(8e6)
+    expect((await doubled.data())[1_999_999]).toBe(2)
+    const again = matmul(small, small)
+    await realize([again], { backend: fresh })
+    expect([...(await small.data()), ...(await again.data())]).toEqual([11, 121])
+  })
+  it('reports running out of memory and goes on', async () => {
+    const tiny = await cpu({ maxBytes: 1 << 20 })
+    expect(() => tiny.upload(new Float32Array(1e6), [1e6], 'f32')).toThrow(OutOfMemoryError)
+    const x = tensor([
+      [1, 2],
+      [3, 4],
+    ])
+    const y = matmul(x, x)
+    await realize([y], { backend: tiny })
+    expect([...(await y.data())]).toEqual([7, 10, 15, 22])
+  })
+  it('takes the bytes of a module', async () => {
+    const wasm = Uint8Array.from(atob(KERNELS.baseline), (c) => c.charCodeAt(0))
+    const made = await cpu({ wasm, build: 'baseline' })
+    expect(made.build).toBe('baseline')
+    await expect(cpu({ wasm: new Uint8Array([1, 2, 3]) })).rejects.toThrow(/does not load/)
+    await expect(cpu({ wasm: new Uint8Array([0, 0x61, 0x73, 0x6d, 1, 0, 0, 0]) })).rejects.toThrow(
+      /no export/,
+    )
+  })
+  it('refuses threads, unknown builds and unknown options', async () => {
+    // @ts-expect-error only one thread is typed
+    await expect(cpu({ threads: 2 })).rejects.toThrow(BackendError)
+    // @ts-expect-error no such build
+    await expect(cpu({ build: 'fast' })).rejects.toThrow(/unknown build 'fast'/)
+    // @ts-expect-error no such option
+    await expect(cpu({ thread: 1 })).rejects.toThrow(ValueError)
+  })
+})
