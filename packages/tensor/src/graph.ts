@@ -221,7 +221,7 @@ export function build(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS
       .map((t) => `${showShape(t.shape)}${t.dtype === 'f32' ? '' : ` ${t.dtype}`}`)
       .join(', ')
     error.message = `${scopePath ? `${scopePath}: ` : ''}${op.name}(${shapes}): ${error.message}`
-    Error.captureStackTrace?.(error, build)
+    captureStack(error, build)
     throw error
   }
   return new Node(op, inputs, attrs, Array.isArray(specs) ? (specs as Spec[]) : [specs as Spec])
@@ -336,9 +336,16 @@ export function hashValue(value: unknown): [number, number] {
 
 function creationSite(limit: number): string | null {
   const holder: { stack?: string } = {}
-  const previous = Error.stackTraceLimit
-  Error.stackTraceLimit = limit + 4
-  Error.captureStackTrace?.(holder, build)
-  Error.stackTraceLimit = previous
+  const engine = Error as unknown as { stackTraceLimit: number }
+  const previous = engine.stackTraceLimit
+  engine.stackTraceLimit = limit + 4
+  captureStack(holder, build)
+  engine.stackTraceLimit = previous
   return holder.stack ?? null
+}
+
+/** V8's stack capture, where the engine has it. */
+function captureStack(holder: object, below: (...args: never[]) => unknown): void {
+  const engine = Error as unknown as { captureStackTrace?: (o: object, below: unknown) => void }
+  engine.captureStackTrace?.(holder, below)
 }

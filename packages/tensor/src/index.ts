@@ -219,3 +219,7 @@ export {
   stridesOf,
 } from './shape.js'
 export { type EditFn, tap, tapName } from './taps.js'
+export { canonicalTap, type Check, type OwnTaps, type TapGlob, tapWords, type TapWord } from './names.js'
+export { compileEdit, type JsonEdit } from './edits.js'
+export { type Callable, type EditMap, type Edits, type Look, Run, trace, traceLazy, type TraceOptions } from './trace.js'
+export { countNodes, printGraph } from './print.js'
