@@ -3,6 +3,7 @@
 // line, and fail where CI is set.
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import type { Browser } from 'playwright'
 
 /** Flags for headless test runs: no sandbox (containers), no background traffic. */
 export const chromiumArgs = [
@@ -56,4 +57,12 @@ export async function chromiumOrSkip(what: string): Promise<string | undefined> 
   if (process.env.CI) throw new Error(line)
   console.warn(`\n*** ${line} ***\n`)
   return undefined
+}
+
+/** Opens a headless Chromium; the caller closes it. */
+export async function launchChromium(path?: string): Promise<Browser> {
+  const executablePath = path ?? (await findChromium())
+  if (!executablePath) throw new Error('no Chromium: apt-get install -y --no-install-recommends chromium')
+  const { chromium } = await import('playwright')
+  return chromium.launch({ executablePath, headless: true, args: chromiumArgs })
 }
