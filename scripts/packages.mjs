@@ -88,7 +88,7 @@ export const apps = {
   },
   'browser-check': {
     description: 'A Vite build of the published entry points, opened in Chromium and compared with Node',
-    imports: ['weights'],
+    imports: ['tensor', 'backend-cpu', 'weights'],
     build: 'vite build --logLevel warn',
   },
   'train-tiny': {
