@@ -10,7 +10,7 @@ export interface Arguments {
 }
 
 /** Names that --backend takes; the first is the default. */
-export const backends = ['cpu', 'reference'] as const
+export const backends = ['cpu', 'reference', 'reference-f64'] as const
 
 export const usage = `pnpm goldens DIR… [--only PATTERN]… [--backend NAME] [--json]
 

@@ -94,8 +94,7 @@ function backwardOf(op: Op): Op {
     body: (inputs, attrs) => {
       const { ins, dys, given } = split(inputs, attrs)
       const fresh = ins.map(alias)
-      const { nIn: _n, nOut: _o, given: _g, ...forward } = attrs
-      const outs = (op.body as NonNullable<Op['body']>)(fresh, forward, (_, x) => x)
+      const outs = (op.body as NonNullable<Op['body']>)(fresh, attrs.forward as Attrs, (_, x) => x)
       const seeded = outs.filter((_, i) => given[i])
       return grad(
         seeded,
@@ -116,7 +115,15 @@ function fusedBackward(
 ): readonly (Tensor | null)[] {
   const given = dys.map((d) => d !== null)
   const cotangents = dys.filter((d): d is Tensor => d !== null)
-  const attrs = { ...node.attrs, nIn: inputs.length, nOut: node.outputs.length, given }
+  // kernels read the forward attributes beside the others; the body needs them apart, since at second order the
+  // forward op is itself a backward with its own nIn, nOut and given
+  const attrs = {
+    ...node.attrs,
+    nIn: inputs.length,
+    nOut: node.outputs.length,
+    given,
+    forward: node.attrs,
+  }
   const back = build(backwardOf(node.op), [...inputs, ...node.outputs, ...cotangents], attrs)
   let at = 0
   return inputs.map((t) => (t.dtype === 'f32' ? back.outputs[at++] : null))

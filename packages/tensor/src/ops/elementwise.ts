@@ -78,16 +78,16 @@ export const sub = arithmetic('sub', (dy) => [dy, neg(dy)])
 /** a · b, elementwise */
 export const mul = arithmetic('mul', (dy, a, b) => [mul(dy, b), mul(dy, a)])
 /** a / b; for i32 the quotient is truncated towards zero */
-export const div = arithmetic('div', (dy, a, b, y) => [div(dy, b), neg(div(mul(dy, y), b))])
+export const div = arithmetic('div', (dy, _, b, y) => [div(dy, b), neg(div(mul(dy, y), b))])
 /** a to the power b, as IEEE 754 has it: pow(1, NaN) = 1, pow(±1, ±∞) = 1 (JavaScript gives NaN) */
 export const pow = arithmetic('pow', (dy, a, b, y) => [
   // b = 0 has gradient 0 also at a = 0, where a^(b−1) is infinite
   where(equal(b, 0), 0, mul(dy, mul(b, pow(a, sub(b, 1))))),
-  // 0^b for b ≥ 0 does not change with b; its logarithm must not leak a NaN
-  where(
-    equal(a, 0),
-    where(less(b, 0), mul(dy, Number.NEGATIVE_INFINITY), 0),
-    mul(dy, mul(y, log(where(equal(a, 0), 1, a)))),
+  // 0^b for b ≥ 0 does not change with b; its logarithm must not leak a NaN, nor must an infinity that is not chosen
+  // (in second order)
+  mul(
+    dy,
+    where(equal(a, 0), where(less(b, 0), Number.NEGATIVE_INFINITY, 0), mul(y, log(where(equal(a, 0), 1, a)))),
   ),
 ])
 /** The larger; NaN wins, a tie gives each side half the gradient */

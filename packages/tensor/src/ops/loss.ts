@@ -20,7 +20,7 @@ function reduce(x: Tensor, reduction: Reduction): Tensor {
 }
 
 const tokenLoss = composite('crossEntropyPerToken', {
-  infer: ([logits, target]) => {
+  infer: ([, target]) => {
     if (target.dtype !== 'i32') throw new DTypeError(`the target is ${target.dtype}, expected i32 ids`)
     return { shape: target.shape, dtype: 'f32' }
   },
