@@ -128,8 +128,7 @@ function packageJson(kind, name, row) {
   const optional = row.optionalPeers ?? []
   const entries = row.entries ?? ['src/index.ts']
   const build =
-    row.build ??
-    `tsup ${entries.join(' ')} --format esm --target es2022 --clean --silent && tsc -p tsconfig.json`
+    row.build ?? `tsup ${entries.join(' ')} --config ../../tsup.config.json && tsc -p tsconfig.json`
   return {
     name: isApp ? `@heed-apps/${name}` : scoped(name),
     version: version(dir),
