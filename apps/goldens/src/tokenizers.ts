@@ -344,16 +344,11 @@ function checkMaps(tok: Tokenizer, row: Row, files: Files): void {
 }
 
 function checkPair(tok: Tokenizer, row: Row): void {
-  if (row.is_pretokenized)
-    return sameEncoding(tok.encode(row.words_a as string[], { pair: row.words_b as string[], ...asIs }), row)
-  sameEncoding(
-    tok.encode(String(row.a), {
-      pair: String(row.b),
-      addSpecialTokens: row.add_special_tokens as boolean,
-      ...asIs,
-    }),
-    row,
-  )
+  const [text, pair] = row.is_pretokenized
+    ? [row.words_a as string[], row.words_b as string[]]
+    : [String(row.a), String(row.b)]
+  const addSpecialTokens = (row.add_special_tokens as boolean | undefined) ?? true
+  sameEncoding(tok.encode(text, { pair, addSpecialTokens, ...asIs }), row)
 }
 
 async function checkLimits(row: Row, files: Files): Promise<void> {

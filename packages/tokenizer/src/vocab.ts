@@ -1,0 +1,41 @@
+/**
+ * What every model is to the rest of the pipeline, and its vocabulary read from the file. It refuses to know how any
+ * model cuts a piece.
+ */
+import { TokenizerFormatError } from './errors.js'
+import type { Fields } from './json.js'
+
+/** Tokens of one piece: ids and, for each, the UTF-16 units of the piece that it covers. */
+export interface PieceTokens {
+  ids: number[]
+  starts: number[]
+  ends: number[]
+}
+
+export interface Model {
+  tokenize(piece: string): PieceTokens
+  readonly vocab: ReadonlyMap<string, number>
+  idToToken(id: number): string | undefined
+  readonly unkToken: string | undefined
+}
+
+/** `vocab` as a map; ids need not be dense. */
+export function readVocab(fields: Fields): Map<string, number> {
+  const vocab = new Map<string, number>()
+  for (const [token, id] of Object.entries(fields.object('vocab').value)) {
+    if (typeof id !== 'number' || !Number.isInteger(id) || id < 0)
+      throw new TokenizerFormatError(
+        `${fields.at('vocab')}[${JSON.stringify(token)}]`,
+        `id ${JSON.stringify(id)} is no whole number`,
+      )
+    vocab.set(token, id)
+  }
+  return vocab
+}
+
+/** The token of every id. */
+export function reverse(vocab: ReadonlyMap<string, number>): (string | undefined)[] {
+  const out: (string | undefined)[] = []
+  for (const [token, id] of vocab) out[id] = token
+  return out
+}
