@@ -31,6 +31,7 @@ export const packages = {
   tokenizer: {
     description: 'Byte-level BPE and WordPiece with exact UTF-16 offsets, and their training',
     imports: [],
+    nodeTypes: true,
   },
   weights: { description: 'Read and write safetensors, shards, checksums', imports: [], nodeTypes: true },
   models: {
