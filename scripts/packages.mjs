@@ -47,6 +47,7 @@ export const packages = {
   train: {
     description: 'Losses, optimisers, schedules, the training loop and checkpoints',
     imports: ['tensor', 'nn', 'weights'],
+    nodeTypes: true,
   },
   interpret: { description: 'Interpretability methods over any run with taps', imports: ['tensor'] },
   viz: { description: 'Pictures of attention: SVG, terminal, one-file HTML report', imports: [] },
