@@ -58,15 +58,20 @@ export function expRow(row: usize, n: i32, shift: f32): f32 {
   return sum4(s)
 }
 
-/** exp of one number, the same bits as the row loop gives. */
-export function expOne(x: f32): f32 {
-  const e = exp4(
-    f32x4.splat(x),
+/** exp with the constants read where they are used: for loops that the row loop above does not fit. */
+// @ts-ignore: decorator
+@inline export function exp4Table(x: v128): v128 {
+  return exp4(
+    x,
     v128.load32_splat(LOWEST), v128.load32_splat(LOWEST, 4), v128.load32_splat(LOWEST, 8), v128.load32_splat(LOWEST, 12),
     v128.load32_splat(LOWEST, 16), v128.load32_splat(LOWEST, 20), v128.load32_splat(LOWEST, 24), v128.load32_splat(LOWEST, 28),
     v128.load32_splat(LOWEST, 32), v128.load32_splat(LOWEST, 36), v128.load32_splat(LOWEST, 40), v128.load32_splat(LOWEST, 44),
   )
-  return f32x4.extract_lane(e, 0)
+}
+
+/** exp of one number, the same bits as the row loop gives. */
+export function expOne(x: f32): f32 {
+  return f32x4.extract_lane(exp4Table(f32x4.splat(x)), 0)
 }
 
 /** Largest of n values (n a positive multiple of 4). */

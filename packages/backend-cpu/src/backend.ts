@@ -15,6 +15,7 @@ import {
   ValueError,
 } from '@heed/tensor'
 import { attentionEntries } from './attention.js'
+import { elementwiseEntries } from './elementwise.js'
 import { matmulEntry } from './matmul.js'
 import type { WasmMemory } from './memory.js'
 import { type Build, instantiate, type KernelOptions } from './wasm.js'
@@ -82,8 +83,8 @@ function executorMemory(wasm: WasmMemory): Memory {
 const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
 
 /**
- * The CPU backend: WebAssembly SIMD, float32, one thread. `matmul` and the composite `attention`, forward and backward, run on
- * WASM kernels; everything else runs on the reference kernels, and the report of a run says so.
+ * The CPU backend: WebAssembly SIMD, float32, one thread. `matmul`, the common elementwise ops and sums and the
+ * composite `attention`, forward and backward, run on WASM kernels; everything else runs on the reference kernels, and the report of a run says so.
  *
  * @throws BackendError when the engine lacks WebAssembly SIMD or refuses the build; ValueError for an unknown option
  */
@@ -97,6 +98,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   const kernels = await instantiate(rest)
   const table: KernelTable = {
     ...referenceKernels,
+    ...elementwiseEntries(kernels),
     matmul: matmulEntry(kernels),
     ...attentionEntries(kernels),
   }

@@ -89,6 +89,13 @@ interface Exports {
   attention(job: number, scratch: number): void
   attentionBackwardScratch(keys: number, dim: number, valueDim: number): number
   attentionBackward(job: number, scratch: number): void
+  binary(op: number, rows: number, n: number, ...operands: number[]): void
+  unary(op: number, rows: number, n: number, ...operands: number[]): void
+  compare(op: number, rows: number, n: number, ...operands: number[]): void
+  choose(rows: number, n: number, ...operands: number[]): void
+  sumInto(rows: number, n: number, ...operands: number[]): void
+  roundSums(n: number, sums: number, y: number): void
+  maxInto(rows: number, n: number, ...operands: number[]): void
 }
 
 /** The kernels of one module on one memory. */
@@ -96,7 +103,8 @@ export class Kernels {
   constructor(
     readonly build: Build,
     readonly memory: WasmMemory,
-    private readonly exports: Exports,
+    /** The raw functions; assembly/*.ts says what they take. */
+    readonly exports: Exports,
   ) {
     if (exports.attentionJobBytes() !== JOB.length * 4)
       throw new BackendError('cpu: the kernel module was built from other sources than this package')
