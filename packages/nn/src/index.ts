@@ -1,1 +1,28 @@
-export {}
+export {
+  dropout,
+  type EmbeddingOptions,
+  embedding,
+  type LinearOptions,
+  layerNorm,
+  linear,
+  type NormOptions,
+  rmsNorm,
+} from './layers.js'
+export { type GatedMlp, gatedMlp, type Mlp, type MlpOptions, mlp } from './mlp.js'
+export { type Layer, type Module, module } from './module.js'
+export { checkOptions, checkSizes } from './options.js'
+export {
+  constantInit,
+  type Init,
+  kaimingNormal,
+  kaimingUniform,
+  normal,
+  onesInit,
+  param,
+  truncatedNormal,
+  type Uniforms,
+  uniform,
+  xavierNormal,
+  xavierUniform,
+  zerosInit,
+} from './param.js'
