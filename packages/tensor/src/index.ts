@@ -39,6 +39,19 @@ export {
   type View,
 } from './kernel-backend.js'
 export {
+  type Context,
+  deferred,
+  type HasParts,
+  hasParts,
+  type KeyValueCache,
+  type Model,
+  type ModelInput,
+  PARTS,
+  type PartsRecord,
+  parameters,
+  setParameters,
+} from './module.js'
+export {
   type ActivationName,
   activation,
   dropoutMask,
