@@ -236,6 +236,25 @@ function sameEncoding(e: Encoding, row: Row, skip: readonly string[] = []): void
     if (row[key] !== undefined && row[key] !== null && !skip.includes(key)) same(key, value, row[key])
 }
 
+/**
+ * Whether a character of the text is in no vocabulary and vanishes: the library's offsets behind it are then too small
+ * (the README's `fault` in models.jsonl, met in encode/ where a vocabulary lacks bytes), ours are right.
+ */
+function vanishes(tok: Tokenizer, text: string): boolean {
+  if (tok.unkToken) return false
+  return tok
+    .preTokenize(text)
+    .pieces.some((piece) => Array.from(piece).some((char) => tok.tokenToId(char) === undefined))
+}
+const offsetFields = [
+  'offsets',
+  'offsets16',
+  'offsets_first',
+  'offsets_last',
+  'offsets_sha256',
+  'offsets16_sha256',
+]
+
 /** A row with an error: what it describes must not succeed. */
 async function mustFail(run: () => unknown): Promise<void> {
   try {
@@ -257,8 +276,9 @@ function checkEncode(tok: Tokenizer, row: Row, files: Files): void {
   const plain = tok.encode(text, { ...asIs, addSpecialTokens: false }).ids
   const decoded = tok.decode(e.ids)
   const all = tok.decode(e.ids, { skipSpecialTokens: false })
+  const skip = vanishes(tok, text) ? offsetFields : []
   if (row.ids !== undefined) {
-    sameEncoding(e, row)
+    sameEncoding(e, row, skip)
     same('plain', plain, row.plain)
     same('decoded', decoded, row.decoded)
     same('decoded_all', all, row.decoded_all)
@@ -280,7 +300,8 @@ function checkEncode(tok: Tokenizer, row: Row, files: Files): void {
     decoded_sha256: sha(decoded),
     decoded_all_sha256: sha(all),
   }
-  for (const [key, value] of Object.entries(got)) if (row[key] !== undefined) same(key, value, row[key])
+  for (const [key, value] of Object.entries(got))
+    if (row[key] !== undefined && !skip.includes(key)) same(key, value, row[key])
 }
 
 function checkLoneSurrogates(row: Row, index: number, files: Files): [string, () => Promise<void>][] {
@@ -456,7 +477,7 @@ async function checkWhole(row: Row): Promise<void> {
   if (row.error !== undefined) return mustFail(() => tokenizerFromJson(row.tokenizer as Row))
   const tok = tokenizerFromJson(row.tokenizer as Row)
   // `fault` says what the library does wrong there: those offsets are not compared.
-  const skip = row.fault === undefined ? [] : ['offsets', 'offsets16']
+  const skip = row.fault === undefined ? [] : offsetFields
   for (const one of row.cases as Row[]) {
     const options = { splitSpecialTokens: row.encode_special_tokens === true }
     if (one.error !== undefined) {

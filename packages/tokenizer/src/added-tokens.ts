@@ -27,6 +27,8 @@ export interface Piece {
 export class AddedTokens {
   private readonly byContent = new Map<string, number>()
   private readonly byId = new Map<number, AddedToken>()
+  /** What an id is decoded to: a normalised token comes out normalised. */
+  private readonly texts = new Map<number, string>()
   private readonly special = new Set<string>()
   private readonly raw: Matcher
   private readonly normalised: Matcher
@@ -38,26 +40,27 @@ export class AddedTokens {
     private readonly normalizer: Normalizer,
   ) {
     const kept: AddedToken[] = []
-    json.forEach((entry, i) => {
+    for (const [i, entry] of json.entries()) {
       const token = readAddedToken(Fields.of(entry, `${path}[${i}]`))
-      if (token.content === '') return
+      if (token.content === '') continue
       if (token.special) this.special.add(token.content)
-      token.id =
-        this.byContent.get(token.content) ?? model.vocab.get(token.content) ?? this.freeId(model, token.id)
+      token.id = this.byContent.get(token.content) ?? model.vocab.get(token.content) ?? this.nextId(model)
       this.byContent.set(token.content, token.id)
       this.byId.set(token.id, token) // the last of the same content wins
       kept.push(token)
-    })
+    }
     const tokens = kept.map((t) => this.byId.get(t.id) as AddedToken)
     const pattern = (t: AddedToken) => normalizer(AlignedText.from(t.content)).text
     this.raw = new Matcher(tokens.filter((t) => !t.normalized).map((t) => [t.content, t]))
     this.normalised = new Matcher(tokens.filter((t) => t.normalized).map((t) => [pattern(t), t]))
+    for (const t of tokens) this.texts.set(t.id, t.normalized ? pattern(t) : t.content)
   }
 
-  /** The file's id where it is free; the library would renumber, which only files with holes notice. */
-  private freeId(model: Model, wanted: number): number {
-    const taken = this.byId.has(wanted) || model.idToToken(wanted) !== undefined
-    return taken ? Math.max(model.vocab.size, ...[...this.byId.keys()].map((id) => id + 1)) : wanted
+  /** Ids go on behind the vocabulary, whatever the file says: so the library numbers them. */
+  private nextId(model: Model): number {
+    let next = model.vocab.size
+    for (const id of this.byContent.values()) next = Math.max(next, id + 1)
+    return next
   }
 
   /** Tokens that the model does not have. */
@@ -70,7 +73,7 @@ export class AddedTokens {
   }
 
   content(id: number): string | undefined {
-    return this.byId.get(id)?.content
+    return this.texts.get(id)
   }
 
   isSpecial(content: string): boolean {

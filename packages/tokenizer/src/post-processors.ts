@@ -99,7 +99,10 @@ function trim(draft: Draft, prefix: boolean): void {
   }
 }
 
-type TemplatePart = { sequence: number; typeId: number } | { ids: number[]; tokens: string[]; typeId: number }
+type TemplatePart =
+  | { sequence: number; typeId: number }
+  | { ids: number[]; tokens: string[]; typeId: number }
+  | { missing: string; path: string } // an error only when it is needed: `pair` may be whole where `single` is not
 
 function template(fields: Fields): PostProcessor {
   const specials = fields.object('special_tokens')
@@ -112,7 +115,7 @@ function template(fields: Fields): PostProcessor {
       }
       const named = part.object('SpecialToken')
       const id = named.string('id')
-      if (!specials.has(id)) throw new TokenizerFormatError(named.path, `"${id}" is not in special_tokens`)
+      if (!specials.has(id)) return { missing: id, path: named.path }
       const special = specials.object(id)
       const ids = special.array('ids').map(Number)
       return { ids, tokens: special.array('tokens').map(String), typeId: named.count('type_id', 0) }
@@ -127,6 +130,10 @@ function template(fields: Fields): PostProcessor {
     process(texts, add) {
       const out: Draft[] = []
       for (const part of texts.length === 1 ? single : pair) {
+        if ('missing' in part) {
+          if (add) throw new TokenizerFormatError(part.path, `"${part.missing}" is not in special_tokens`)
+          continue
+        }
         if ('ids' in part) {
           if (add) out.push(specialDraft(part.ids, part.tokens, part.typeId))
           continue

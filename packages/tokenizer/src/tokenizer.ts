@@ -274,7 +274,7 @@ export class Tokenizer {
   } {
     const clean = wellFormed(text)
     const at = unitsOfPoints(clean)
-    const pieces = this.preTokenizer(this.normalizer(AlignedText.from(clean)))
+    const pieces = this.preTokenizer(this.normalizer(AlignedText.from(clean))).filter((p) => p.text !== '')
     const points = pieces.map((p): [number, number] => [p.startOf(0), p.endOf(p.text.length - 1)])
     return {
       pieces: pieces.map((p) => p.text),
