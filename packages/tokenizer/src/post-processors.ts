@@ -91,7 +91,7 @@ function trim(draft: Draft, prefix: boolean): void {
     let trailing = 0
     while (trailing < chars.length && isSpace(chars[chars.length - 1 - trailing])) trailing++
     if (leading > 0) {
-      if (prefix && (i === 0 || draft.starts[i] === 0)) leading = 0
+      if (prefix && leading === 1 && (i === 0 || draft.starts[i] === 0)) leading = 0
       draft.starts[i] = Math.min(draft.starts[i] + leading, draft.ends[i])
     }
     if (trailing > 0 && draft.ends[i] >= trailing)
