@@ -1,5 +1,6 @@
 import {
   type AttentionOptions,
+  add,
   attention,
   BackendError,
   broadcastTo,
@@ -9,10 +10,12 @@ import {
   type Report,
   realize,
   reference,
+  scan,
   slice,
   sum,
   swapLast,
   type Tensor,
+  tanh,
   tensor,
   transpose,
   ValueError,
@@ -240,6 +243,21 @@ describe('attention', () => {
     expect(bytes[1]).toBeLessThan(4 * 2 ** 20)
     expect(bytes[1]).toBeLessThan(2 * bytes[0])
   })
+})
+
+it('runs loops: a scan and its gradient', async () => {
+  const report = await same((make) => {
+    const [w, xs, h0] = [make(1, [5, 5]), make(2, [7, 3, 5]), make(3, [3, 5])]
+    const { carry, ys } = scan(
+      ([h], [x]) => {
+        const next = tanh(add(matmul(h, w), x)) // [batch, hidden]
+        return { carry: [next], ys: [sum(next, { axes: 1 })] }
+      },
+      { init: [h0], xs: [xs] },
+    )
+    return [carry[0], ys[0], ...grad(add(sum(carry[0]), sum(mul(ys[0], ys[0]))), [w, xs, h0])]
+  }, 1e-4)
+  expect(ran(report, 'scan')).not.toEqual([])
 })
 
 describe('the backend', () => {

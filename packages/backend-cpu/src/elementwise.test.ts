@@ -179,3 +179,31 @@ it.each<[string, number[], number[], number[]]>([
     T.where(T.less(make(1, c), 0), make(2, a), T.transpose(T.transpose(make(3, b)))),
   )
 })
+
+describe('update', () => {
+  const at = (n: number) => tensor(n, { dtype: 'i32' })
+  it.each<[string, () => Tensor]>([
+    ['one position', () => T.update(make(1, [2, 3, 8, 4]), make(2, [2, 3, 1, 4]), at(5), { axis: 2 })],
+    ['several positions', () => T.update(make(1, [2, 3, 8, 4]), make(2, [2, 3, 3, 4]), at(0), { axis: 2 })],
+    ['all of it', () => T.update(make(1, [8, 4]), make(2, [8, 4]), at(0), { axis: 0 })],
+    ['the first axis', () => T.update(make(1, [8, 4]), make(2, [2, 4]), at(6), { axis: 0 })],
+    ['the last axis', () => T.update(make(1, [3, 8]), make(2, [3, 1]), at(7), { axis: 1 })],
+    [
+      'a permuted patch',
+      () => T.update(make(1, [2, 8, 4]), T.transpose(make(2, [2, 4, 3]), [0, 2, 1]), at(2), { axis: 1 }),
+    ],
+    [
+      'a patch of other heads',
+      () =>
+        T.update(make(1, [2, 3, 8, 4]), T.transpose(make(2, [2, 2, 3, 4]), [0, 2, 1, 3]), at(2), { axis: 2 }),
+    ],
+    ['a permuted cache', () => T.update(T.transpose(make(1, [4, 8])), make(2, [1, 4]), at(3), { axis: 0 })],
+    ['nothing', () => T.update(make(1, [2, 8]), make(2, [2, 0]), at(3), { axis: 1 })],
+    [
+      'integers',
+      () => T.update(T.cast(make(1, [8, 4]), 'i32'), T.cast(make(2, [2, 4]), 'i32'), at(6), { axis: 0 }),
+    ],
+  ])('%s', async (_what, build) => {
+    await same([], build)
+  })
+})

@@ -167,6 +167,36 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
       },
       ({ to: [y] }) => 8 * y.shape.reduce((p, d) => p * d, 1),
     ),
+    // a cache is mostly copied: whole rows at a time, whatever the dtype
+    update: {
+      strided: true,
+      how: 'native',
+      run(call: KernelCall) {
+        const [cache, patch, offset] = call.inputs
+        const [y] = call.outputs
+        const axis = call.attrs.axis as number
+        const at = offset.data[offset.offset] as number
+        const fits = at >= 0 && at + patch.shape[axis] <= cache.shape[axis]
+        const walk = cached(y, patch, [{ ...y, shape: patch.shape }, patch])
+        const [to, from] = walk.inner
+        const rowwise =
+          cache.contiguous &&
+          y.size > 0 &&
+          patch.size > 0 &&
+          (walk.n === 1 || (to.step === 1 && from.step === 1))
+        // the plain loop also words the error
+        if (!fits || !rowwise) return referenceKernels.update.run(call)
+        const size = y.data.BYTES_PER_ELEMENT
+        const bytes = kernels.memory.u8()
+        bytes.copyWithin(pointer(y), pointer(cache), pointer(cache) + y.size * size)
+        each(walk, [pointer(y) + at * y.strides[axis] * size, pointer(patch)], [size, size], ([py, px]) => {
+          for (let r = 0; r < walk.rows; r++) {
+            const p = px + r * from.row * size
+            bytes.copyWithin(py + r * to.row * size, p, p + walk.n * size)
+          }
+        })
+      },
+    },
     max: entry('max', ({ inputs: [x], outputs: [y] }) => {
       if (y.size === 0) return
       const out = y.data as Float32Array
