@@ -132,7 +132,7 @@ export function headViewMark({ rows, tokens, keyTokens, sinks, top, title, from 
     h(
       'text',
       { x: width - 8, y: 20, 'text-anchor': 'end', 'font-size': 11, class: 'v-quiet', fill: '#59636e' },
-      'left: looks · right: is looked at',
+      'left looks, right is looked at; % = drawn, where not all is',
     ),
     h('g', { class: 'v-lines', stroke: '#1c5fa8' }, lines),
     cells,

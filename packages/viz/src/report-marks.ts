@@ -4,7 +4,7 @@ import type { ExplainData, ExplainToken, LensCell } from './explain-data.js'
 import { visibleToken } from './glyphs.js'
 import { type HeadRows, headLimit } from './head-rows.js'
 import { h, type Mark } from './markup.js'
-import { levelClass, levels, limitOf, percent, pretty } from './scale.js'
+import { levelClass, levels, limitOf, percent, pretty, rounded } from './scale.js'
 
 export const labelOf = (token: ExplainToken): string => visibleToken(token.text, token.bytes)
 
@@ -170,6 +170,7 @@ export function lookTable(
   limit: number,
   empty: string,
   sinks: ReadonlySet<number>,
+  bound: number,
 ): Mark {
   return h(
     'table',
@@ -198,8 +199,12 @@ export function lookTable(
               h('th', { scope: 'row' }, bdi(labelOf(data.tokens[e.position]))),
               h('td', {}, e.position),
               sinks.has(e.position)
-                ? h('td', { class: 'none', title: 'a sink, left out of the colours' }, `(${pretty(e.value)})`)
-                : h('td', { class: levelClass(e.value, limit, false) }, pretty(e.value)),
+                ? h(
+                    'td',
+                    { class: 'none', title: 'a sink, left out of the colours' },
+                    `(${rounded(e.value, bound)})`,
+                  )
+                : h('td', { class: levelClass(e.value, limit, false) }, rounded(e.value, bound)),
             ),
           ),
     ),
@@ -233,7 +238,11 @@ export function lensTable(data: ExplainData, from: number, selected: number | nu
     h(
       'caption',
       {},
-      `What each layer would predict after each token${columns.length < lens.positions.length ? `: columns ${from + 1} to ${from + columns.length} of ${lens.positions.length}` : ''}`,
+      h(
+        'span',
+        { class: 'stay' },
+        `What each layer would predict after each token${columns.length < lens.positions.length ? `: columns ${from + 1} to ${from + columns.length} of ${lens.positions.length}` : ''}`,
+      ),
     ),
     h(
       'thead',

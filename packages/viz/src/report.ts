@@ -406,7 +406,7 @@ function attentionSection(
       h(
         'div',
         { id: 'looks' },
-        lookTable(data, `${name} looks at`, found.at, limit, found.state, sinks),
+        lookTable(data, `${name} looks at`, found.at, limit, found.state, sinks, rows.bound),
         lookTable(
           data,
           `${name} is looked at by`,
@@ -414,6 +414,7 @@ function attentionSection(
           sinks.has(at.token) ? limitOf(found.by.map((e) => e.value)) : limit,
           'nobody',
           new Set(),
+          rows.bound,
         ),
       ),
     ),

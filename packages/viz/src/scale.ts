@@ -118,6 +118,11 @@ export function pretty(value: number): string {
   return value < 0 ? `−${text}` : text
 }
 
+/** A value known to ± `bound`: as many decimals as that bears, at least two. */
+export function rounded(value: number, bound: number): string {
+  return value.toFixed(Math.max(2, Math.ceil(-Math.log10(bound))))
+}
+
 /** A probability as a percentage that never rounds a possible thing to 0 % or 100 %. */
 export function percent(p: number): string {
   if (!Number.isFinite(p)) return 'not a number'

@@ -23,6 +23,7 @@ export function atlasView(store: Store, heads: Heads, palette: () => Palette, op
   const { layers, heads: count, queries, keys } = heads.patterns
   let cursor = { layer: store.state.layer, head: store.state.head }
   let tile = 24
+  let width = 0
   let raster: { key: string; canvas: HTMLCanvasElement } | null = null
 
   const rasterise = (s: Readonly<State>, ratio: number): HTMLCanvasElement => {
@@ -86,7 +87,7 @@ export function atlasView(store: Store, heads: Heads, palette: () => Palette, op
 
   const draw = (s: Readonly<State>): void => {
     const p = palette()
-    const width = box.clientWidth
+    if (width === 0) width = box.clientWidth
     tile = Math.min(72, Math.max(14, Math.floor((width - left) / count) - gap))
     const [w, h] = [left + count * (tile + gap), top + layers * (tile + gap)]
     const c = sized(canvas, w, h)
@@ -186,5 +187,8 @@ export function atlasView(store: Store, heads: Heads, palette: () => Palette, op
     )
       draw(s)
   })
-  new ResizeObserver(touch).observe(box)
+  new ResizeObserver(() => {
+    width = 0
+    touch()
+  }).observe(box)
 }

@@ -4,7 +4,7 @@ import type { ExplainData } from '../explain-data.js'
 import { headViewMark } from '../head-view.js'
 import { toDom, toHtml } from '../markup.js'
 import { labelOf, legend, named, tapOf } from '../report-marks.js'
-import { hex, ink, percent, pretty, sequential } from '../scale.js'
+import { hex, ink, percent, pretty, rounded, sequential } from '../scale.js'
 import { fitted, font, hatch, type Palette, sized, wordOf } from './canvas.js'
 import type { Head, Heads } from './heads.js'
 import { type State, type Store, shown } from './store.js'
@@ -39,6 +39,10 @@ export function headCanvas(
   const count = data.tokens.length
   let cell: { query: number; key: number } | null = null
   let geometry = { left: 0, right: 0, side: 0, x: 0, y: 0, from: 0, cells: 0 }
+  // Sizes are read when they change, never while drawing: a read after a write makes the browser lay out twice.
+  let width = 0
+  let scroll = 0
+  let height = 0
   let matrix: { key: string; canvas: HTMLCanvasElement } | null = null
 
   const rowLimits = (head: Head, s: Readonly<State>): Float32Array => {
@@ -54,16 +58,15 @@ export function headCanvas(
 
   const drawLines = (s: Readonly<State>, head: Head): void => {
     const p = palette()
-    const width = box.clientWidth
+    if (width === 0) width = box.clientWidth
     const tall = count * rowHeight + 2 * pad
-    const height = Math.min(tall, tallest)
+    height = Math.min(tall, tallest)
     spacer.style.height = `${tall}px`
     box.style.height = `${height + 2}px`
     const c = sized(canvas, width, height)
     const columnWidth = Math.min(210, Math.max(84, width * 0.31))
     const [left, right] = [columnWidth, width - columnWidth]
     geometry = { ...geometry, left, right }
-    const scroll = box.scrollTop
     const y = (i: number): number => pad + i * rowHeight + rowHeight / 2 - scroll
     const first = Math.max(0, Math.floor((scroll - pad) / rowHeight))
     const last = Math.min(count - 1, Math.floor((scroll + height - pad) / rowHeight))
@@ -174,7 +177,7 @@ export function headCanvas(
 
   const drawMatrix = (s: Readonly<State>, head: Head): void => {
     const p = palette()
-    const width = box.clientWidth
+    if (width === 0) width = box.clientWidth
     const active = shown(s)
     const near = s.mode === 'near' && count > nearCells
     const cells = near ? nearCells : count
@@ -183,7 +186,7 @@ export function headCanvas(
     const [x, y0] = labelled ? [96, 84] : [8, 8]
     const side = Math.min(width - x - 8, tallest)
     geometry = { ...geometry, side, x, y: y0, from, cells }
-    const height = y0 + side + 8
+    height = y0 + side + 8
     spacer.style.height = `${height}px`
     box.style.height = `${height + 2}px`
     const c = sized(canvas, width, height)
@@ -270,7 +273,7 @@ export function headCanvas(
           : head.rows.causal && cell.key > cell.query
             ? 'not allowed: the key comes later'
             : v > 0
-              ? `${pretty(v)} ± ${pretty(head.rows.bound)}`
+              ? `${rounded(v, head.rows.bound)} ± ${pretty(head.rows.bound)}`
               : `not stored: smaller than the row's shown weights`
       readout.textContent = `${named(data, cell.query)} → ${named(data, cell.key)}: ${value} · ${tap}, ${cell.query}, ${cell.key}] of [1, ${heads.patterns.heads}, ${count}, ${count}] · ${tail}`
       return
@@ -326,7 +329,7 @@ export function headCanvas(
     const r = canvas.getBoundingClientRect()
     const [px, py] = [event.clientX - r.left, event.clientY - r.top]
     if (store.state.mode === 'lines') {
-      const i = Math.floor((py + box.scrollTop - pad) / rowHeight)
+      const i = Math.floor((py + scroll - pad) / rowHeight)
       if (i < 0 || i >= count) return null
       const s = store.state
       const onKey = px > geometry.right && s.token !== null && i !== s.token
@@ -340,14 +343,14 @@ export function headCanvas(
     if (query < from || query >= from + cells) return null
     return { token: query, cell: key >= from && key < from + cells ? { query, key } : null }
   }
-  /** Scrolls the token into the box; true when that moved anything. */
-  const show = (token: number): boolean => {
-    if (store.state.mode !== 'lines') return false
-    const before = box.scrollTop
+  /** Moves the window of rows so that it shows the token; the box itself is scrolled after all views have drawn. */
+  const show = (token: number): void => {
+    const tall = count * rowHeight + 2 * pad
+    const seen = Math.min(tall, tallest)
     const y = pad + token * rowHeight
-    if (y < before) box.scrollTop = y - pad
-    else if (y + rowHeight > before + box.clientHeight) box.scrollTop = y + rowHeight + pad - box.clientHeight
-    return box.scrollTop !== before
+    if (y - pad < scroll) scroll = y - pad
+    else if (y + rowHeight + pad > scroll + seen) scroll = y + rowHeight + pad - seen
+    scroll = Math.max(0, Math.min(tall - seen, scroll))
   }
   const again = (): void => store.set({ look: store.state.look + 1 })
 
@@ -392,15 +395,26 @@ export function headCanvas(
     store.set({ ...made(), hover: null })
     again()
   })
-  box.addEventListener('scroll', again, { passive: true })
-  new ResizeObserver(again).observe(box)
+  box.addEventListener(
+    'scroll',
+    () => {
+      if (store.state.mode !== 'lines' || Math.abs(box.scrollTop - scroll) < 1) return
+      scroll = box.scrollTop
+      again()
+    },
+    { passive: true },
+  )
+  new ResizeObserver(() => {
+    width = 0
+    again()
+  }).observe(box)
 
   const saveButton = document.getElementById('save-svg') as HTMLButtonElement
   saveButton.addEventListener('click', () => {
     const s = store.state
     const { rows } = heads.get(s.layer, s.head)
     const long = s.mode === 'lines' && count * rowHeight > tallest
-    const from = long ? Math.max(0, Math.floor((box.scrollTop - pad) / rowHeight)) : 0
+    const from = long ? Math.max(0, Math.floor((scroll - pad) / rowHeight)) : 0
     const mark = headViewMark({
       rows,
       tokens: data.tokens,
@@ -419,10 +433,12 @@ export function headCanvas(
   })
 
   store.subscribe((s, before) => {
-    draw(s)
     const moved = !before || before.token !== s.token || before.mode !== s.mode
-    // Only a drawn box knows its height, so the first drawing comes before the scrolling.
-    if (moved && s.token !== null && s.hover === null && show(s.token)) draw(s)
+    if (moved && s.mode === 'lines' && s.token !== null && s.hover === null) show(s.token)
+    draw(s)
+  })
+  store.after((s) => {
+    if (s.mode === 'lines' && Math.abs(box.scrollTop - scroll) >= 1) box.scrollTop = scroll
   })
   return () => canvas.focus()
 }

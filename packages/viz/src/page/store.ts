@@ -23,6 +23,8 @@ export interface Store {
   set(change: Partial<State>): void
   /** Called in the next frame after a change, with what was drawn before. */
   subscribe(draw: (state: Readonly<State>, before: Readonly<State> | null) => void): void
+  /** The same, after every view has drawn: the place to read sizes and scroll, so that a frame lays out once. */
+  after(move: (state: Readonly<State>, before: Readonly<State> | null) => void): void
 }
 
 export function createStore(initial: State): Store {
@@ -30,11 +32,13 @@ export function createStore(initial: State): Store {
   let drawn: State | null = null
   let asked = false
   const draws: ((state: Readonly<State>, before: Readonly<State> | null) => void)[] = []
+  const moves: typeof draws = []
   const frame = (): void => {
     asked = false
     const before = drawn
     drawn = state
-    for (const draw of draws) draw(state, before)
+    for (const draw of draws) draw(drawn, before)
+    for (const move of moves) move(drawn, before)
   }
   const ask = (): void => {
     if (asked) return
@@ -54,6 +58,9 @@ export function createStore(initial: State): Store {
     subscribe(draw) {
       draws.push(draw)
       ask()
+    },
+    after(move) {
+      moves.push(move)
     },
   }
 }

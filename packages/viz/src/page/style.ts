@@ -11,7 +11,7 @@ const steps = (theme: Theme): string => {
   return out
 }
 
-/** The second carrier of a value: a bar inside the token, at the foot for positive, at the head for negative. */
+/** The second carrier of a value: a bar below the token for positive, above it for negative. */
 const bars = (): string => {
   let out = ''
   for (let px = 1; px <= 4; px++) {
@@ -20,7 +20,7 @@ const bars = (): string => {
         .filter((i) => i > 0 && Math.round(i / 5) === px)
         .map((i) => `.tok.${prefix}${i}`)
         .join()
-    out += `${named('s')},${named('p')}{box-shadow:inset 0 -${px}px currentColor}${named('n')}{box-shadow:inset 0 ${px}px currentColor}`
+    out += `${named('s')},${named('p')}{box-shadow:0 ${px}px var(--ink)}${named('n')}{box-shadow:0 -${px}px var(--ink)}`
   }
   return out
 }
@@ -28,7 +28,7 @@ const bars = (): string => {
 export const style = (): string => `
 :root{color-scheme:light dark;--ground:#ffffff;--page:#f6f7f9;--ink:#1b1f24;--quiet:#57606b;--line:#d4d9df;--accent:#0b5cad;--in:#a8480a;--none:#e3e6ea;--bad:#c2187a;--warn:#fff3d6}
 *{box-sizing:border-box}
-html{-webkit-text-size-adjust:100%}
+html{-webkit-text-size-adjust:100%;scroll-padding-top:64px}
 body{margin:0;background:var(--page);color:var(--ink);font:15px/1.5 system-ui,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 header,main,#controls{max-width:1280px;margin:0 auto;padding:0 20px}
 header{padding-top:24px}
@@ -40,7 +40,8 @@ p{margin:0 0 8px}
 .quiet,caption,.kicker{color:var(--quiet)}
 .quiet,caption{font-size:13px}
 .warn{background:var(--warn);padding:8px 12px;border-radius:6px}
-section{background:var(--ground);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin:0 0 16px;min-width:0}
+section{background:var(--ground);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin:0 0 16px;min-width:0;contain:layout}
+#attributions,#lens,#heads,#provenance{content-visibility:auto;contain-intrinsic-size:auto 500px}
 .two{display:grid;grid-template-columns:minmax(0,5fr) minmax(240px,3fr);gap:16px;align-items:stretch}
 .two>section{margin:0}.two{margin:0 0 16px}
 .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:24px}
@@ -48,7 +49,7 @@ section{background:var(--ground);border:1px solid var(--line);border-radius:10px
 figure{margin:0;min-width:0}
 figcaption p{margin:2px 0 8px}
 .skip{position:absolute;left:-9999px}.skip:focus{left:8px;top:8px;background:var(--ground);padding:8px;z-index:9}
-:root:not(.js) .live{display:none}.js .static{display:none}
+:root:not(.js) .live,.js .static{display:none!important}
 #controls{position:sticky;top:0;z-index:5;display:flex;flex-wrap:wrap;gap:6px 16px;align-items:center;padding-top:8px;padding-bottom:8px;margin-bottom:8px;background:var(--page);border-bottom:1px solid var(--line);font-size:14px}
 #controls label{display:inline-flex;gap:6px;align-items:center;min-height:28px;min-width:0}
 select,button,input{font:inherit;color:inherit}
@@ -79,7 +80,7 @@ th,td{padding:3px 8px;text-align:end;vertical-align:baseline;font-weight:400}
 thead th{color:var(--quiet);font-size:12.5px}
 thead td{font-size:12px}
 th[scope=row],thead th:first-child,td.left,th.left{text-align:start}
-caption{position:sticky;left:0}
+.stay{position:sticky;left:0;display:inline-block}
 tbody tr+tr{border-top:1px solid var(--line)}
 .bars{width:100%}.bars+.bars{margin-top:16px}.bars td:nth-child(2){white-space:nowrap}.bars td:nth-child(3){width:45%}.bars th[scope=row]{text-align:start;overflow-wrap:anywhere}
 .bar{display:block;width:100%;height:10px}.track{fill:var(--none)}.fill{fill:var(--accent)}
@@ -104,7 +105,8 @@ code{font-size:12.5px;overflow-wrap:anywhere}
 .deletion text{fill:var(--quiet)}.axis{stroke:var(--line)}.random{stroke:var(--quiet)}.method{fill:var(--accent)}
 .canvas-box{position:relative;overflow:auto;border:1px solid var(--line);border-radius:6px;background:var(--ground);max-width:100%}
 .canvas-box canvas{display:block}
-canvas{outline-offset:-3px;touch-action:pan-x pan-y}
+canvas:focus-visible{outline:none}.canvas-box:has(canvas:focus-visible){outline:3px solid var(--accent);outline-offset:2px}
+canvas{touch-action:pan-x pan-y}
 .tools{display:flex;flex-wrap:wrap;gap:8px 16px;align-items:center;margin-bottom:8px;justify-content:space-between}
 .radios{display:inline-flex;flex-wrap:wrap;gap:4px 14px}
 .radios label{display:inline-flex;gap:6px;align-items:center;min-height:28px}

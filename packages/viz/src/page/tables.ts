@@ -3,7 +3,7 @@
 import type { ExplainData } from '../explain-data.js'
 import { h, toDom } from '../markup.js'
 import { bdi, labelOf, lensFrom, lensTable, looks, lookTable, named } from '../report-marks.js'
-import { limitOf, percent, pretty } from '../scale.js'
+import { limitOf, percent, rounded } from '../scale.js'
 import type { Heads } from './heads.js'
 import { type State, type Store, shown } from './store.js'
 
@@ -33,7 +33,7 @@ export function lookTables(store: Store, heads: Heads, data: ExplainData): void 
             ? found.at.flatMap((e, i) => [
                 i > 0 ? ', ' : '',
                 bdi(labelOf(data.tokens[e.position])),
-                ` (${e.position}) ${pretty(e.value)}`,
+                ` (${e.position}) ${rounded(e.value, rows.bound)}`,
               ])
             : found.state,
         ),
@@ -81,7 +81,17 @@ export function lookTables(store: Store, heads: Heads, data: ExplainData): void 
     const limit = head.limit(s.hideSinks)
     const hidden = heads.hidden(s.hideSinks)
     box.replaceChildren(
-      toDom(lookTable(data, `${named(data, token)} looks at`, found.at, limit, found.state, hidden)),
+      toDom(
+        lookTable(
+          data,
+          `${named(data, token)} looks at`,
+          found.at,
+          limit,
+          found.state,
+          hidden,
+          head.rows.bound,
+        ),
+      ),
       toDom(
         lookTable(
           data,
@@ -90,6 +100,7 @@ export function lookTables(store: Store, heads: Heads, data: ExplainData): void 
           hidden.has(token) ? limitOf(found.by.map((e) => e.value)) : limit,
           'nobody',
           new Set(),
+          head.rows.bound,
         ),
       ),
     )
@@ -123,14 +134,15 @@ export function lensView(store: Store, data: ExplainData): void {
       mark(before?.token ?? null, false)
       mark(s.token, true)
     }
-    const cell =
-      c === undefined
-        ? null
-        : (box.querySelector('thead tr')?.children[c - from + 1] as HTMLElement | undefined)
-    if (cell) {
-      if (cell.offsetLeft - 90 < box.scrollLeft) box.scrollLeft = cell.offsetLeft - 90
-      else if (cell.offsetLeft + cell.offsetWidth > box.scrollLeft + box.clientWidth)
-        box.scrollLeft = cell.offsetLeft + cell.offsetWidth - box.clientWidth
-    }
+  })
+  store.after((s, before) => {
+    if (before && before.token === s.token) return
+    const c = s.token === null ? undefined : columns.get(s.token)
+    if (c === undefined) return
+    const cell = box.querySelector('thead tr')?.children[c - from + 1] as HTMLElement | undefined
+    if (!cell) return
+    const [x, w, seen, room] = [cell.offsetLeft, cell.offsetWidth, box.scrollLeft, box.clientWidth]
+    if (x - 90 < seen) box.scrollLeft = x - 90
+    else if (x + w > seen + room) box.scrollLeft = x + w - room
   })
 }

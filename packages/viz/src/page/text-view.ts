@@ -32,7 +32,6 @@ export function textView(store: Store, heads: Heads | null, data: ExplainData): 
       if (s.token !== null) {
         spans[s.token].setAttribute('aria-selected', 'true')
         box.setAttribute('aria-activedescendant', `t${s.token}`)
-        reveal(spans[s.token])
       } else box.removeAttribute('aria-activedescendant')
     }
     for (const list of panels) {
@@ -101,4 +100,7 @@ export function textView(store: Store, heads: Heads | null, data: ExplainData): 
     list.addEventListener('pointerleave', () => store.set({ hover: null }))
   }
   store.subscribe(draw)
+  store.after((s, before) => {
+    if (s.token !== null && before?.token !== s.token) reveal(spans[s.token])
+  })
 }
