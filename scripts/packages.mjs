@@ -46,7 +46,7 @@ export const packages = {
   },
   train: {
     description: 'Losses, optimisers, schedules, the training loop and checkpoints',
-    imports: ['tensor', 'nn', 'weights'],
+    imports: ['tensor', 'weights'],
     nodeTypes: true,
   },
   interpret: { description: 'Interpretability methods over any run with taps', imports: ['tensor'] },

@@ -2,12 +2,13 @@
  * Edits as data: the JSON dialect that sliders, permalinks, reports and tests share. Each entry compiles to a map from
  * tensor to tensor; unknown fields and impossible selections are errors, never ignored.
  */
+
+import { tensor } from './create.js'
 import { ShapeError, showShape, TapError } from './errors.js'
 import type { Tensor } from './graph.js'
 import { add, equal, logicalAnd, logicalOr, mul, sub, where } from './ops/elementwise.js'
 import { sum } from './ops/reduce.js'
 import { broadcastTo, iota, reshape } from './ops/shape.js'
-import { tensor } from './create.js'
 import type { EditFn } from './taps.js'
 
 export interface JsonEdit {
@@ -30,11 +31,17 @@ const OPS = ['scale', 'add', 'set', 'project']
 
 /** Compiles one edit; the selection is checked when the tap fires. */
 export function compileEdit(edit: JsonEdit): EditFn {
-  for (const field of Object.keys(edit)) if (!FIELDS.includes(field)) throw new TapError(`edit at ${edit.at}: unknown field '${field}'; fields are ${FIELDS.join(', ')}`)
-  if (typeof edit.at !== 'string') throw new TapError(`edit: 'at' is missing; name a tap, as in { at: 'blocks.0.attn.z', … }`)
-  if (!OPS.includes(edit.op)) throw new TapError(`edit at ${edit.at}: op '${edit.op}' is unknown; use ${OPS.join(', ')}`)
-  if (typeof edit.value !== 'number' && !Array.isArray(edit.value)) throw new TapError(`edit at ${edit.at}: 'value' is missing; give a number or a list`)
-  if (edit.op === 'project' && !Array.isArray(edit.value)) throw new TapError(`edit at ${edit.at}: project takes a direction, a list of numbers`)
+  for (const field of Object.keys(edit))
+    if (!FIELDS.includes(field))
+      throw new TapError(`edit at ${edit.at}: unknown field '${field}'; fields are ${FIELDS.join(', ')}`)
+  if (typeof edit.at !== 'string')
+    throw new TapError(`edit: 'at' is missing; name a tap, as in { at: 'blocks.0.attn.z', … }`)
+  if (!OPS.includes(edit.op))
+    throw new TapError(`edit at ${edit.at}: op '${edit.op}' is unknown; use ${OPS.join(', ')}`)
+  if (typeof edit.value !== 'number' && !Array.isArray(edit.value))
+    throw new TapError(`edit at ${edit.at}: 'value' is missing; give a number or a list`)
+  if (edit.op === 'project' && !Array.isArray(edit.value))
+    throw new TapError(`edit at ${edit.at}: project takes a direction, a list of numbers`)
   return (x, name) => {
     const mask = selection(edit, x, name)
     const y = changed(edit, x, name)
@@ -45,7 +52,10 @@ export function compileEdit(edit: JsonEdit): EditFn {
 function changed(edit: JsonEdit, x: Tensor, name: string): Tensor {
   const d = x.shape[x.rank - 1]
   const { value } = edit
-  if (Array.isArray(value) && value.length !== d) throw new ShapeError(`edit at ${name}: value has ${value.length} numbers, the last axis of ${showShape(x.shape)} has ${d}`)
+  if (Array.isArray(value) && value.length !== d)
+    throw new ShapeError(
+      `edit at ${name}: value has ${value.length} numbers, the last axis of ${showShape(x.shape)} has ${d}`,
+    )
   const v = typeof value === 'number' ? value : tensor(value as number[])
   if (edit.op === 'scale') return mul(x, v)
   if (edit.op === 'add') return add(x, v)
@@ -65,16 +75,25 @@ function selection(edit: JsonEdit, x: Tensor, name: string): Tensor | null {
   const pick = (axis: number, which: readonly number[], what: string): void => {
     const size = x.shape[axis]
     const at = which.map((i) => (i < 0 ? i + size : i))
-    if (at.some((i) => !Number.isInteger(i) || i < 0 || i >= size)) throw new TapError(`edit at ${name}: ${what} ${which.join(', ')} of ${size}; they run from 0 to ${size - 1}`)
+    if (at.some((i) => !Number.isInteger(i) || i < 0 || i >= size))
+      throw new TapError(
+        `edit at ${name}: ${what} ${which.join(', ')} of ${size}; they run from 0 to ${size - 1}`,
+      )
     const index = iota(size, { dtype: 'i32' })
     const hit = at.map((i) => equal(index, i)).reduce(logicalOr, equal(index, -1))
-    const shaped = reshape(hit, x.shape.map((_, i) => (i === axis ? size : 1)))
+    const shaped = reshape(
+      hit,
+      x.shape.map((_, i) => (i === axis ? size : 1)),
+    )
     mask = mask ? logicalAnd(mask, shaped) : shaped
   }
   const list = (v: number | readonly number[]): readonly number[] => (typeof v === 'number' ? [v] : v)
   const hasHeads = HEAD_TAP.test(name) && x.rank === 4
   if (edit.head !== undefined) {
-    if (!hasHeads) throw new TapError(`edit at ${name}: ${showShape(x.shape)} has no head axis; edit attn.z, q, k, v, result, scores or pattern`)
+    if (!hasHeads)
+      throw new TapError(
+        `edit at ${name}: ${showShape(x.shape)} has no head axis; edit attn.z, q, k, v, result, scores or pattern`,
+      )
     pick(1, list(edit.head), 'head')
   }
   if (edit.pos !== undefined) pick(hasHeads ? 2 : 1, edit.pos === 'last' ? [-1] : list(edit.pos), 'position')

@@ -5,7 +5,7 @@
  */
 import { GradError, ShapeError, showShape } from './errors.js'
 import { type Node, type Op, postorder, type Tensor } from './graph.js'
-import { bodyOf, detachedOp } from './ops/define.js'
+import { bodyOf, detachedOp, installReverse } from './ops/define.js'
 import { add } from './ops/elementwise.js'
 import { ones, zeros } from './ops/shape.js'
 import { sameShape } from './shape.js'
@@ -15,6 +15,8 @@ export interface GradOptions {
   seed?: Tensor | readonly Tensor[]
   /** `'zero'`: a tensor that does not reach the loss gets zeros. The default throws. */
   unused?: 'error' | 'zero'
+  /** With `'zero'`: told the index of each tensor that does not reach the loss. */
+  onUnused?: (index: number) => void
   /** Do not walk behind the wanted tensors. */
   stop?: boolean
 }
@@ -83,16 +85,18 @@ export function grad(
     const g = cotangents.get(w.node)?.[w.index]
     if (g) return g
     // reached, but only through steps (comparisons, floor): the gradient exists and is zero
-    if (
-      options.unused === 'zero' ||
-      losses.some((y) => needs.has(y.node) && reaches(order, deps, losses, w.node))
-    )
+    if (losses.some((y) => needs.has(y.node)) && reaches(order, deps, losses, w.node)) return zeros(w.shape)
+    if (options.unused === 'zero') {
+      options.onUnused?.(i)
       return zeros(w.shape)
+    }
     throw new GradError(
       `grad: tensor ${i} (${describe(w)}) does not reach the loss; drop it from wrt, or pass { unused: 'zero' }`,
     )
   })
 }
+
+installReverse(grad)
 
 /** The loss and its gradients together: one forward pass when both are realized in one call. */
 export function valueAndGrad(

@@ -100,10 +100,17 @@ export class Node {
   }
 }
 
+const MARK = Symbol.for('heed.tensor')
+/** A tensor made by another copy of this package: it looks right and shares nothing with ours. */
+export function isForeignTensor(x: unknown): boolean {
+  return typeof x === 'object' && x !== null && MARK in x && !(x instanceof Tensor)
+}
+
 /**
  * A lazy array: a result of a node. Reading it (`data`, `array`, `item`) is the only thing that runs anything.
  */
 export class Tensor {
+  readonly [MARK] = true
   value: TensorValue | null = null
   /** The tap or parameter path, where it has one. */
   name: string | null = null
@@ -229,6 +236,15 @@ export function build(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS
 /** Builds a node of one result. */
 export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS): Tensor {
   return build(op, inputs, attrs).outputs[0]
+}
+
+const aliasOp = defineOp('alias', {
+  infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+  vjp: (dy) => [dy],
+})
+/** A fresh node with the same value: its gradient is its own. Costs nothing at run time. */
+export function alias(x: Tensor): Tensor {
+  return apply(aliasOp, [x])
 }
 
 /** Tensors without a past: data, placeholders of scan bodies, parameters. */

@@ -12,6 +12,7 @@ export {
   toBF16,
   toF16,
 } from './dtype.js'
+export { compileEdit, type JsonEdit } from './edits.js'
 export {
   BackendError,
   DTypeError,
@@ -26,7 +27,16 @@ export {
   ValueError,
 } from './errors.js'
 export { type GradOptions, grad, valueAndGrad } from './grad.js'
-export { type Attrs, constant, currentPath, recordCreationSites, type Spec, scope, Tensor } from './graph.js'
+export {
+  type Attrs,
+  alias,
+  constant,
+  currentPath,
+  recordCreationSites,
+  type Spec,
+  scope,
+  Tensor,
+} from './graph.js'
 export {
   type Kernel,
   type KernelBackendOptions,
@@ -51,6 +61,7 @@ export {
   parameters,
   setParameters,
 } from './module.js'
+export { type Check, canonicalTap, type OwnTaps, type TapGlob, type TapWord, tapWords } from './names.js'
 export {
   type ActivationName,
   activation,
@@ -87,7 +98,7 @@ export {
   type Pool1dOptions,
   type PoolOptions,
 } from './ops/conv.js'
-export { alias, composite, detach, type Operand } from './ops/define.js'
+export { composite, detach, type Operand } from './ops/define.js'
 export {
   abs,
   add,
@@ -210,6 +221,7 @@ export {
   triu,
   zeros,
 } from './ops/shape.js'
+export { countNodes, printGraph } from './print.js'
 export {
   getBackend,
   hasBackend,
@@ -232,7 +244,13 @@ export {
   stridesOf,
 } from './shape.js'
 export { type EditFn, tap, tapName } from './taps.js'
-export { canonicalTap, type Check, type OwnTaps, type TapGlob, tapWords, type TapWord } from './names.js'
-export { compileEdit, type JsonEdit } from './edits.js'
-export { type Callable, type EditMap, type Edits, type Look, Run, trace, traceLazy, type TraceOptions } from './trace.js'
-export { countNodes, printGraph } from './print.js'
+export {
+  type Callable,
+  type EditMap,
+  type Edits,
+  type Look,
+  Run,
+  type TraceOptions,
+  trace,
+  traceLazy,
+} from './trace.js'

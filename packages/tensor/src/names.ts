@@ -6,14 +6,45 @@ import { TapError } from './errors.js'
 
 /** The field's words for what a transformer computes. */
 export const tapWords = [
-  'embed', 'pos_embed', 'type_embed', 'ln_embed', 'resid_pre', 'resid_mid', 'resid_post', 'ln1', 'ln2', 'ln_final',
-  'q', 'k', 'v', 'rot_q', 'rot_k', 'scores', 'pattern', 'z', 'result', 'attn_out', 'mlp_pre', 'mlp_post', 'mlp_out',
-  'logits', 'pooler',
+  'embed',
+  'pos_embed',
+  'type_embed',
+  'ln_embed',
+  'resid_pre',
+  'resid_mid',
+  'resid_post',
+  'ln1',
+  'ln2',
+  'ln_final',
+  'q',
+  'k',
+  'v',
+  'rot_q',
+  'rot_k',
+  'scores',
+  'pattern',
+  'z',
+  'result',
+  'attn_out',
+  'mlp_pre',
+  'mlp_post',
+  'mlp_out',
+  'logits',
+  'pooler',
 ] as const
 export type TapWord = (typeof tapWords)[number]
 
 type AttnWord = 'q' | 'k' | 'v' | 'rot_q' | 'rot_k' | 'scores' | 'pattern' | 'z' | 'result'
-type BlockWord = 'resid_pre' | 'resid_mid' | 'resid_post' | 'ln1' | 'ln2' | 'attn_out' | 'mlp_pre' | 'mlp_post' | 'mlp_out'
+type BlockWord =
+  | 'resid_pre'
+  | 'resid_mid'
+  | 'resid_post'
+  | 'ln1'
+  | 'ln2'
+  | 'attn_out'
+  | 'mlp_pre'
+  | 'mlp_post'
+  | 'mlp_out'
 type TopWord = 'embed' | 'pos_embed' | 'type_embed' | 'ln_embed' | 'ln_final' | 'logits' | 'pooler'
 
 /** Own taps: augment this interface, `interface OwnTaps { 'my_layer.gate': true }`. */
@@ -89,6 +120,9 @@ export function canonicalTap(name: string): string {
   const reason = REFUSED[word]
   if (reason) throw new TapError(`tap '${name}': ${reason}`)
   const alias = ALIASES[word]
-  if (!alias) throw new TapError(`tap '${name}' is no TransformerLens name that Heed knows; write it in Heed's words: ${tapWords.join(' ')}`)
+  if (!alias)
+    throw new TapError(
+      `tap '${name}' is no TransformerLens name that Heed knows; write it in Heed's words: ${tapWords.join(' ')}`,
+    )
   return prefix + alias
 }

@@ -17,11 +17,15 @@ export function printGraph(outputs: Tensor | readonly Tensor[]): string {
     names.set(n.id, `%${names.size}`)
     const specs = n.outputs.map((t) => `${t.dtype}[${t.shape.join(',')}]`).join(', ')
     const attrs = Object.entries(n.attrs)
-      .map(([k, v]) => `${k}=${typeof v === 'object' && v !== null && 'hashKey' in v ? '…' : JSON.stringify(v)}`)
+      .map(
+        ([k, v]) => `${k}=${typeof v === 'object' && v !== null && 'hashKey' in v ? '…' : JSON.stringify(v)}`,
+      )
       .join(' ')
     const name = n.outputs[0]?.name
     const what = n.op === leafOp ? 'leaf' : `${n.op.name}(${n.inputs.map(ref).join(', ')})`
-    lines.push(`${names.get(n.id)} = ${what}${attrs ? ` {${attrs}}` : ''} : ${specs}${name ? `  # ${name}` : n.path ? `  # ${n.path}` : ''}`)
+    lines.push(
+      `${names.get(n.id)} = ${what}${attrs ? ` {${attrs}}` : ''} : ${specs}${name ? `  # ${name}` : n.path ? `  # ${n.path}` : ''}`,
+    )
   }
   lines.push(`return ${list.map(ref).join(', ')}`)
   return `${lines.join('\n')}\n`

@@ -3,8 +3,7 @@
  * then it is remembered, or replaced by an edit. A composite with inner taps stays one node unless an edit opens it.
  */
 import { nearestNames, ShapeError, showShape, TapError } from './errors.js'
-import { type Attrs, build, currentPath, type Node, type Op, Tensor } from './graph.js'
-import { alias } from './ops/define.js'
+import { type Attrs, alias, build, currentPath, type Node, type Op, Tensor } from './graph.js'
 
 /** A map from tensor to tensor: what an edit is. */
 export type EditFn = (x: Tensor, name: string) => Tensor
@@ -26,14 +25,24 @@ export class TapContext {
   readonly before = new Map<string, Tensor>()
   readonly rooms = new Map<string, RoomTap>()
   readonly fired = new Set<string>()
+  private readonly order = new Set<string>()
 
   constructor(readonly edits: readonly Edit[]) {}
 
   isEdited(name: string): boolean {
     return this.edits.some((e) => e.pattern.test(name))
   }
+  /** Every name that fired, in the order of the computation. */
   names(): string[] {
-    return [...this.taps.keys(), ...this.rooms.keys()]
+    return [...this.order]
+  }
+  add(name: string, x: Tensor): void {
+    this.order.add(name)
+    this.taps.set(name, x)
+  }
+  addRoom(name: string, room: RoomTap): void {
+    this.order.add(name)
+    this.rooms.set(name, room)
   }
   /** The nearest names, for errors. */
   nearest(name: string): string {
@@ -91,9 +100,9 @@ export function tap(name: string, x: Tensor): Tensor {
   }
   // a fresh node behind an edit: its gradient is this tap's, whoever else uses the edit's tensors
   if (y !== x) y = alias(y)
-  else if (c.taps.size > 0 && x.name !== null && x.name !== full) y = alias(x)
+  else if (x.name !== null && x.name !== full) y = alias(x)
   y.name ??= full
-  c.taps.set(full, y)
+  c.add(full, y)
   return y
 }
 
@@ -121,6 +130,6 @@ export function enterRoom(op: Op, inputs: readonly Tensor[], attrs: Attrs): read
     if (body) return body(inputs, attrs, tap)
   }
   const node = build(op, inputs, attrs)
-  if (c) for (const name of inner) c.rooms.set(tapName(name), { node, inner: name })
+  if (c) for (const name of inner) c.addRoom(tapName(name), { node, inner: name })
   return node.outputs
 }

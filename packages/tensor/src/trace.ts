@@ -3,10 +3,10 @@
  * afterwards: what was kept is there, what was not is lazy and runs again. No host code runs in mid-forward.
  */
 import type { Report } from './backend.js'
-import { type JsonEdit, compileEdit } from './edits.js'
+import { compileEdit, type JsonEdit } from './edits.js'
 import { ShapeError, showShape, TapError } from './errors.js'
 import { constantOf, type Node, Tensor } from './graph.js'
-import { canonicalTap, type Check, type TapGlob } from './names.js'
+import { type Check, canonicalTap, type TapGlob } from './names.js'
 import { bodyOf } from './ops/define.js'
 import { add } from './ops/elementwise.js'
 import { sliceAxis } from './ops/shape.js'
@@ -64,7 +64,10 @@ export class Run<I = unknown> {
     const plain = this.context.taps.get(full)
     if (plain) return look ? cutTap(plain, full, look) : plain
     const room = this.context.rooms.get(full)
-    if (!room) throw new TapError(`no tap '${name}' fired; nearest: ${this.context.nearest(full) || 'none fired at all'}`)
+    if (!room)
+      throw new TapError(
+        `no tap '${name}' fired; nearest: ${this.context.nearest(full) || 'none fired at all'}`,
+      )
     if (look) return lookInto(room.node, room.inner, full, look)
     const x = bodyOf(room.node).inner.get(room.inner)
     if (!x) throw new TapError(`tap '${full}': ${room.node.op.name} did not tap '${room.inner}'`)
@@ -97,19 +100,30 @@ export function traceLazy<I>(model: Callable<I>, input: I, options: Omit<TraceOp
 const contexts = new WeakMap<Run, TapContext>()
 
 function build<I>(model: Callable<I>, input: I, options: TraceOptions): Run<I> {
-  for (const key of Object.keys(options)) if (key !== 'keep' && key !== 'edit') throw new TapError(`trace: unknown option '${key}'; options are keep and edit`)
+  for (const key of Object.keys(options))
+    if (key !== 'keep' && key !== 'edit')
+      throw new TapError(`trace: unknown option '${key}'; options are keep and edit`)
   const entries = editEntries(options.edit)
-  const context = new TapContext(entries.map(([glob, apply]) => ({ glob, apply, pattern: globPattern(canonicalTap(glob)) })))
+  const context = new TapContext(
+    entries.map(([glob, apply]) => ({ glob, apply, pattern: globPattern(canonicalTap(glob)) })),
+  )
   const output = withTaps(context, () => model(input))
   if (!(output instanceof Tensor)) {
     const promise = typeof (output as { then?: unknown } | null)?.then === 'function'
-    throw new TapError(promise ? 'trace: the model is async; build the graph synchronously, so that taps cannot mix' : 'trace: the model returned no tensor')
+    throw new TapError(
+      promise
+        ? 'trace: the model is async; build the graph synchronously, so that taps cannot mix'
+        : 'trace: the model returned no tensor',
+    )
   }
-  if (!context.taps.has('logits') && !context.taps.has('output')) context.taps.set('output', output)
+  if (!context.taps.has('logits') && !context.taps.has('output')) context.add('output', output)
   const run = new Run(model, input, output, context)
   contexts.set(run as Run, context)
   for (const [glob] of entries)
-    if (!context.fired.has(glob)) throw new TapError(`edit '${glob}' never fired; nearest: ${context.nearest(canonicalTap(glob)) || 'no tap fired at all'}`)
+    if (!context.fired.has(glob))
+      throw new TapError(
+        `edit '${glob}' never fired; nearest: ${context.nearest(canonicalTap(glob)) || 'no tap fired at all'}`,
+      )
   return run
 }
 
@@ -117,7 +131,8 @@ function editEntries(edit: Edits | undefined): [string, EditFn][] {
   if (!edit) return []
   if (Array.isArray(edit)) return (edit as readonly JsonEdit[]).map((e) => [e.at, compileEdit(e)])
   return Object.entries(edit as EditMap).map(([glob, f]) => {
-    if (typeof f !== 'function') throw new TapError(`edit at ${glob}: expected a function from tensor to tensor, got ${typeof f}`)
+    if (typeof f !== 'function')
+      throw new TapError(`edit at ${glob}: expected a function from tensor to tensor, got ${typeof f}`)
     return [glob, f]
   })
 }
@@ -139,7 +154,10 @@ function keepList<I>(run: Run<I>, keep: readonly string[] | 'all'): Tensor[] {
   for (const glob of keep) {
     const pattern = globPattern(canonicalTap(glob))
     const hits = names.filter((n) => pattern.test(n))
-    if (hits.length === 0) throw new TapError(`keep '${glob}' matches no tap; nearest: ${context.nearest(canonicalTap(glob)) || 'no tap fired at all'}`)
+    if (hits.length === 0)
+      throw new TapError(
+        `keep '${glob}' matches no tap; nearest: ${context.nearest(canonicalTap(glob)) || 'no tap fired at all'}`,
+      )
     hits.forEach(add)
   }
   return tensors
@@ -171,13 +189,15 @@ function filledKeys(node: Node): number | null {
 
 function range(index: number, size: number, name: string, what: string): [number, number] {
   const i = index < 0 ? index + size : index
-  if (!Number.isInteger(i) || i < 0 || i >= size) throw new ShapeError(`get('${name}'): ${what} ${index} of ${size}; they run from 0 to ${size - 1}`)
+  if (!Number.isInteger(i) || i < 0 || i >= size)
+    throw new ShapeError(`get('${name}'): ${what} ${index} of ${size}; they run from 0 to ${size - 1}`)
   return [i, i + 1]
 }
 
 function cutTap(x: Tensor, name: string, look: Look): Tensor {
   let y = x
-  if (x.rank !== 4) throw new ShapeError(`get('${name}'): ${showShape(x.shape)} has no heads and queries to choose`)
+  if (x.rank !== 4)
+    throw new ShapeError(`get('${name}'): ${showShape(x.shape)} has no heads and queries to choose`)
   if (look.head !== undefined) y = sliceAxis(y, 1, ...range(look.head, x.shape[1], name, 'head'))
   if (look.query !== undefined) y = sliceAxis(y, 2, ...range(look.query, x.shape[2], name, 'query'))
   return y
@@ -193,7 +213,8 @@ function lookInto(node: Node, inner: string, name: string, look: Look): Tensor {
   const [q0, q1] = look.query === undefined ? [0, queries] : range(look.query, queries, name, 'query')
   const per = nHead / k.shape[1]
   // whole groups of key heads are needed when all heads are looked at, else the one that this head reads
-  const [g0, g1] = look.head === undefined ? [0, k.shape[1]] : [Math.floor(h0 / per), Math.floor(h0 / per) + 1]
+  const [g0, g1] =
+    look.head === undefined ? [0, k.shape[1]] : [Math.floor(h0 / per), Math.floor(h0 / per) + 1]
   const cut = (t: Tensor): Tensor => {
     let x = t
     if (x.rank >= 2 && x.shape[x.rank - 2] > 1) x = sliceAxis(x, x.rank - 2, q0, q1)
@@ -202,7 +223,13 @@ function lookInto(node: Node, inner: string, name: string, look: Look): Tensor {
   }
   const hasSink = node.attrs.hasSink === true
   const others = rest.map((t, i) => (hasSink && i === rest.length - 1 ? sliceAxis(t, 0, h0, h1) : cut(t)))
-  const inputs = [sliceAxis(sliceAxis(q, 1, h0, h1), 2, q0, q1), sliceAxis(k, 1, g0, g1), sliceAxis(v, 1, g0, g1), q0 === 0 ? offset : add(offset, q0), ...others]
+  const inputs = [
+    sliceAxis(sliceAxis(q, 1, h0, h1), 2, q0, q1),
+    sliceAxis(k, 1, g0, g1),
+    sliceAxis(v, 1, g0, g1),
+    q0 === 0 ? offset : add(offset, q0),
+    ...others,
+  ]
   let found: Tensor | null = null
   node.op.body?.(inputs, node.attrs, (n, x) => {
     if (n === inner) found = x

@@ -195,9 +195,11 @@ const attentionOf = composite('attention', {
     const e = exp(sub(scores, top))
     let total = sum(e, { axes: 3, keepDims: true })
     if (sinkLogit) total = add(total, exp(sub(sinkLogit, top)))
-    // nothing allowed: zeros, and a gradient of zero
-    const pattern = tap('pattern', div(e, where(equal(total, 0), 1, total)))
-    const lse = add(log(total), top)
+    // nothing allowed: zeros, −∞ as log-sum-exp, and a gradient of zero
+    const empty = equal(total, 0)
+    const divisor = where(empty, 1, total)
+    const pattern = tap('pattern', div(e, divisor))
+    const lse = where(empty, Number.NEGATIVE_INFINITY, add(log(divisor), top))
     return [matmul(pattern, repeatHeads(v, nHead)), reshape(lse, [lse.shape[0], lse.shape[1], queries])]
   },
 })

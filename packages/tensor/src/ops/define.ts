@@ -3,15 +3,16 @@
  * be claimed by a fused kernel. A composite's gradient is again a composite, so every order of gradient exists.
  */
 import { isCompute } from '../dtype.js'
-import { DTypeError } from '../errors.js'
-import { grad } from '../grad.js'
+import { DTypeError, HeedError } from '../errors.js'
 import {
   type Attrs,
+  alias,
   apply,
   build,
   constant,
   defineOp,
   type InnerTap,
+  isForeignTensor,
   leaf,
   NO_ATTRS,
   type Node,
@@ -35,8 +36,13 @@ export function primitive(name: PrimitiveName, row: Omit<Op, 'name' | 'code' | '
 export function lift(x: Operand | boolean, like?: Operand | boolean): Tensor {
   if (x instanceof Tensor) return x
   if (typeof x === 'boolean') return constant(x ? 1 : 0, 'bool')
-  if (typeof x !== 'number')
+  if (typeof x !== 'number') {
+    if (isForeignTensor(x))
+      throw new HeedError(
+        'this tensor belongs to a second copy of @heed/tensor; find it with `npm ls @heed/tensor` and keep one version',
+      )
     throw new DTypeError(`expected a tensor or a number, got ${x === null ? 'null' : typeof x}`)
+  }
   return constant(x, like instanceof Tensor ? like.dtype : 'f32')
 }
 
@@ -65,6 +71,17 @@ export function composite(
     if (op.inner !== undefined) return enterRoom(op, inputs, attrs)
     return build(op, inputs, attrs).outputs
   }
+}
+
+type Reverse = (
+  losses: readonly Tensor[],
+  wrt: readonly Tensor[],
+  options: { seed: readonly Tensor[]; unused: 'zero'; stop: true },
+) => Tensor[]
+let reverse: Reverse | null = null
+/** The reverse walk plugs itself in here: rows are defined before it, and it is written in rows. */
+export function installReverse(walk: Reverse): void {
+  reverse = walk
 }
 
 const backwards = new Map<Op, Op>()
@@ -96,7 +113,7 @@ function backwardOf(op: Op): Op {
       const fresh = ins.map(alias)
       const outs = (op.body as NonNullable<Op['body']>)(fresh, attrs.forward as Attrs, (_, x) => x)
       const seeded = outs.filter((_, i) => given[i])
-      return grad(
+      return (reverse as Reverse)(
         seeded,
         fresh.filter((t) => t.dtype === 'f32'),
         { seed: dys, unused: 'zero', stop: true },
@@ -127,12 +144,6 @@ function fusedBackward(
   const back = build(backwardOf(node.op), [...inputs, ...node.outputs, ...cotangents], attrs)
   let at = 0
   return inputs.map((t) => (t.dtype === 'f32' ? back.outputs[at++] : null))
-}
-
-const aliasOp = defineOp('alias', { infer: ([x]) => like(x), vjp: (dy) => [dy] })
-/** A fresh node with the same value: its gradient is its own. Costs nothing at run time. */
-export function alias(x: Tensor): Tensor {
-  return apply(aliasOp, [x])
 }
 
 export const detachedOp = defineOp('detach', { infer: ([x]) => like(x) })
