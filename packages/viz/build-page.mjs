@@ -2,16 +2,13 @@
 // page's content policy names. Run `node build-page.mjs` after a change; a test fails while the file is out of date.
 import { createHash } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
-// esbuild is what tsup builds with, so it is always there and never a second version
-const require = createRequire(createRequire(import.meta.url).resolve('tsup'))
 
 /** @returns {Promise<string>} the text of src/generated/page.ts */
 export async function buildPage() {
-  const { build } = require('esbuild')
   const bundle = async (options) =>
     (
       await build({
