@@ -38,6 +38,7 @@ export const packages = {
     description: 'GPT-2 and BERT families: load, run, generate, save',
     imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'backend-cpu'],
     optionalPeers: ['model-tiny'],
+    nodeTypes: true,
   },
   'model-tiny': {
     description: 'The small built-in language model of Heed',

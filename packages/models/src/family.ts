@@ -1,0 +1,62 @@
+/**
+ * What a family of models has to say: how to read its config.json, how to build its network, how its weights are named.
+ * Everything else in this package works on this description.
+ */
+import type { Context, HasParts, ModelInput, Tensor } from '@heed/tensor'
+import type { HfConfig } from './hf-config.js'
+import type { WeightTable } from './weight-rules.js'
+
+/** Heed's words for what every model has; families add their own. Frozen once a model is made. */
+export interface ModelConfig extends Readonly<Record<string, unknown>> {
+  readonly family: string
+  readonly nLayer: number
+  readonly nHead: number
+  readonly dModel: number
+  readonly dHead: number
+  /** Width inside the MLP. */
+  readonly dMlp: number
+  /** Positions that fit. */
+  readonly nCtx: number
+  readonly nVocab: number
+}
+
+/** What the model's output means. */
+export type HeadKind =
+  /** Logits of the next token [batch, position, vocabulary]. */
+  | 'next-token'
+  /** Logits of the token itself [batch, position, vocabulary]. */
+  | 'masked-token'
+  /** Logits of classes of the whole text [batch, class]. */
+  | 'classes'
+  /** Logits of classes of every token [batch, position, class]. */
+  | 'token-classes'
+  /** Logits of where an answer starts and ends [batch, position, 2]; taps start_logits, end_logits. */
+  | 'span'
+  /** Hidden states [batch, position, dModel]. */
+  | 'none'
+
+/** Maps checked input to its output; a module, so its parameters can be walked. */
+export type Network = ((input: ModelInput, ctx?: Context) => Tensor) & HasParts
+
+export interface Described {
+  readonly config: ModelConfig
+  readonly kind: 'decoder' | 'encoder'
+  readonly head: HeadKind
+  /** Names of the classes, where the head has some. */
+  readonly labels: readonly string[]
+  readonly build: (key?: Tensor) => Network
+  readonly weights: WeightTable
+  /** What was assumed or left alone while reading, for people. */
+  readonly notes: readonly string[]
+  /** The beginning of a text for models that need one: the id of BOS, or null. */
+  readonly bosId: number | null
+  readonly eosId: number | null
+  readonly padId: number | null
+}
+
+export interface Family {
+  /** `model_type` of config.json. */
+  readonly modelType: string
+  /** @throws ConfigError. `tensors` are the names in the weight file. */
+  fromHf(config: HfConfig, tensors: readonly string[]): Described
+}
