@@ -81,11 +81,11 @@ function scoped(target: Callable, path: string): unknown {
  */
 export function module<P extends object>(
   parts: P,
-  forward: (m: Module<P>, x: Tensor, ctx?: Context) => Tensor,
+  forward: (m: Readonly<P>, x: Tensor, ctx?: Context) => Tensor,
 ): Module<P>
 export function module<P extends object, A extends readonly unknown[], R>(
   parts: P,
-  forward: (m: Module<P, A, R>, ...args: A) => R,
+  forward: (m: Readonly<P>, ...args: A) => R,
 ): Module<P, A, R>
 export function module(parts: object, forward: (m: never, ...args: never[]) => unknown): unknown {
   const record: PartsRecord = {}
