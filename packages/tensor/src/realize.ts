@@ -154,6 +154,7 @@ async function runNow(
   if (warned) warnHistory(warned)
   if (todo.length === 0) return emptyReport(backend)
   const signature = signatureOf(todo, (t) => t.value !== null)
+  if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
   const plan = await planFor(todo, signature, backend, cache, options.strict ?? false)
   const { values, temporary } = bindLeaves(plan, signature.leaves, backend)
   try {
@@ -580,6 +581,16 @@ async function read(t: Tensor): Promise<TypedArray> {
   return data
 }
 installReader(read)
+
+const MANY_NODES = 50_000
+let warnedSize = false
+function warnSize(nodes: number): void {
+  if (warnedSize) return
+  warnedSize = true
+  console.warn(
+    `heed: a graph of ${nodes} nodes is compiled at once; write loops over positions as scan(), or realize() in parts`,
+  )
+}
 
 let warnedHistory = false
 function warnHistory(t: Tensor): void {

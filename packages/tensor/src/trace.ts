@@ -43,7 +43,8 @@ export class Run<I = unknown> {
     readonly input: I,
     /** What the model returned. */
     readonly output: Tensor,
-    private readonly context: TapContext,
+    /** What the taps saw: for tools that wrap a run. */
+    readonly context: TapContext,
   ) {}
 
   /** Every tap that fired, in order. */
