@@ -1,1 +1,2 @@
-export {}
+export { type ExplainOptions, explain } from './explain.js'
+export { main } from './main.js'
