@@ -38,7 +38,16 @@ export type HeadKind =
 /** Maps checked input to its output; a module, so its parameters can be walked. */
 export type Network = ((input: ModelInput, ctx?: Context) => Tensor) & HasParts
 
-export interface Described {
+/** Ids that stand for themselves, or null. */
+export interface SpecialIds {
+  /** The beginning of a text. */
+  readonly bosId: number | null
+  /** The end of a text. */
+  readonly eosId: number | null
+  readonly padId: number | null
+}
+
+export interface Described extends SpecialIds {
   readonly config: ModelConfig
   readonly kind: 'decoder' | 'encoder'
   readonly head: HeadKind
@@ -48,10 +57,6 @@ export interface Described {
   readonly weights: WeightTable
   /** What was assumed or left alone while reading, for people. */
   readonly notes: readonly string[]
-  /** The beginning of a text for models that need one: the id of BOS, or null. */
-  readonly bosId: number | null
-  readonly eosId: number | null
-  readonly padId: number | null
 }
 
 export interface Family {
@@ -59,4 +64,6 @@ export interface Family {
   readonly modelType: string
   /** @throws ConfigError. `tensors` are the names in the weight file. */
   fromHf(config: HfConfig, tensors: readonly string[]): Described
+  /** config.json of a model that is made here; what is not given has the family's default. */
+  toHf(config: Partial<ModelConfig>, ids: SpecialIds): Record<string, unknown>
 }

@@ -3,7 +3,7 @@
  * the computation in a way that is not built is an error. No family is known here.
  */
 import type { ActivationName } from '@heed/tensor'
-import { ConfigError } from './errors.js'
+import { ConfigError, OptionError } from './errors.js'
 
 /** Keys that say nothing about the forward pass: names, training, defaults of generation, what to return. */
 const HARMLESS = new Set(
@@ -50,6 +50,14 @@ const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
   mish: 'mish',
   hardswish: 'hardSwish',
   linear: 'identity',
+}
+
+/** The name under which Hugging Face knows an activation. */
+export function activationKey(name: ActivationName): string {
+  const preferred: Partial<Record<ActivationName, string>> = { geluTanh: 'gelu_new', silu: 'silu', gelu: 'gelu' }
+  const key = preferred[name] ?? Object.keys(ACTIVATIONS).find((k) => ACTIVATIONS[k] === name)
+  if (!key) throw new OptionError(`activation '${name}' has no name in Hugging Face's config.json`)
+  return key
 }
 
 export class HfConfig {
@@ -125,6 +133,10 @@ export class HfConfig {
     this.read.add(key)
     const value = this.values[key]
     if (value !== undefined && !isOff(value)) this.fail(`${key} ${JSON.stringify(value)} is not supported: ${why}`)
+  }
+  /** Keys that mean nothing for this model. */
+  skip(...keys: string[]): void {
+    for (const key of keys) this.read.add(key)
   }
   /** Class names under `architectures`; empty when absent. */
   architectures(): string[] {
