@@ -41,7 +41,6 @@ p{margin:0 0 8px}
 .quiet,caption{font-size:13px}
 .warn{background:var(--warn);padding:8px 12px;border-radius:6px}
 section{background:var(--ground);border:1px solid var(--line);border-radius:10px;padding:16px 18px;margin:0 0 16px;min-width:0;contain:layout}
-#attributions,#lens,#heads,#provenance{content-visibility:auto;contain-intrinsic-size:auto 500px}
 .two{display:grid;grid-template-columns:minmax(0,5fr) minmax(240px,3fr);gap:16px;align-items:stretch}
 .two>section{margin:0}.two{margin:0 0 16px}
 .panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:24px}
@@ -90,6 +89,7 @@ tbody tr+tr{border-top:1px solid var(--line)}
 .look .tk{white-space:pre}
 .heads td{min-width:64px}
 .heads .open button{border:0;background:none;padding:2px 4px;color:var(--accent);text-decoration:underline;min-height:24px;white-space:nowrap}
+.lens{border-collapse:separate;border-spacing:0}
 .lens td,.lens thead th{min-width:78px;max-width:130px;text-align:center;padding:4px 6px;border:1px solid var(--ground)}
 .lens th:first-child{position:sticky;left:0;min-width:0;text-align:start;background:var(--ground);white-space:nowrap;z-index:1}
 .lens td .tk,.lens thead .tk{display:block;white-space:pre;overflow:hidden;text-overflow:ellipsis}
