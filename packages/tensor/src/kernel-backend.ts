@@ -333,6 +333,19 @@ class Program {
     this.arenaBytes = top
   }
 
+  /** Allocates what lives as long as the program, loops inside it included: nothing may move memory once views are taken. */
+  prepare(): void {
+    const { memory } = this
+    if (this.constantSlots.length > 0 && this.constants === null) {
+      const region = memory.alloc(this.constantSlots.length * 8)
+      this.constantSlots.forEach(({ value, dtype }, i) => {
+        memory.view(region, i * 8, 1, dtype)[0] = value
+      })
+      this.constants = region
+    }
+    for (const step of this.steps) step.scan?.prepare()
+  }
+
   /** Points every view at memory. Arena and constants only when they moved. */
   bind(
     arena: Region,
@@ -341,13 +354,6 @@ class Program {
     outputs: readonly BoundArray[],
   ): void {
     const { memory } = this
-    if (this.constantSlots.length > 0 && this.constants === null) {
-      this.constants = memory.alloc(this.constantSlots.length * 8)
-      this.constantSlots.forEach(({ value, dtype }, i) => {
-        const a = memory.view(this.constants as Region, i * 8, 1, dtype)
-        a[0] = value
-      })
-    }
     if (
       this.boundArena !== arena ||
       this.boundOffset !== arenaOffset ||
@@ -389,6 +395,7 @@ class Program {
     }
   }
   dispose(): void {
+    for (const step of this.steps) step.scan?.dispose()
     if (this.constants) this.memory.free(this.constants)
     this.constants = null
   }
@@ -633,6 +640,7 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
             arena = null
             arena = memory.alloc(program.arenaBytes)
           }
+          program.prepare()
           const outputs = program.outputSpecs.map((s) => make(s.shape, s.dtype))
           try {
             // views are taken last: every allocation may move the memory

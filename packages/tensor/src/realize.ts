@@ -118,8 +118,15 @@ export function planCount(backend: Backend = getBackend()): number {
 
 /** Frees buffers of tensors that nobody holds any more. A net: loops donate or detach their state. */
 const net = new FinalizationRegistry<{ backend: Backend; buffer: DeviceBuffer }>(({ backend, buffer }) =>
-  backend.free(buffer),
+  letGo(backend, buffer),
 )
+/** How many tensors hold a buffer, where it is more than one: equal graphs asked for together are computed once. */
+const holders = new WeakMap<DeviceBuffer, number>()
+function letGo(backend: Backend, buffer: DeviceBuffer): void {
+  const others = (holders.get(buffer) ?? 1) - 1
+  holders.set(buffer, others)
+  if (others === 0) backend.free(buffer)
+}
 let madeSinceTurn = 0
 const BYTES_PER_TURN = 2 ** 28
 
@@ -179,6 +186,7 @@ interface Held {
 function adopt(t: Tensor, backend: Backend, buffer: DeviceBuffer): void {
   const value: TensorValue = { device: { backend, buffer } }
   t.value = value
+  holders.set(buffer, (holders.get(buffer) ?? 0) + 1)
   madeSinceTurn += buffer.bytes
   net.register(value, { backend, buffer }, value)
   // a realized detach has no past
@@ -192,7 +200,7 @@ function donate(t: Tensor, to: Tensor): void {
   value.host = undefined
   if (value.device) {
     net.unregister(value)
-    ;(value.device.backend as Backend).free(value.device.buffer as DeviceBuffer)
+    letGo(value.device.backend as Backend, value.device.buffer as DeviceBuffer)
     value.device = undefined
   }
 }

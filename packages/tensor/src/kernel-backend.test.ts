@@ -1,0 +1,174 @@
+import { describe, expect, it } from 'vitest'
+import { arrayOn, type DType } from './dtype.js'
+import { kernelBackend, type Memory, type Region, reshapeStrides } from './kernel-backend.js'
+import { add, exp, mul, neg } from './ops/elementwise.js'
+import { matmul } from './ops/matmul.js'
+import { sum } from './ops/reduce.js'
+import { scan } from './ops/scan.js'
+import { concat, full, reshape, slice, transpose } from './ops/shape.js'
+import { realize } from './realize.js'
+import { referenceKernels } from './reference/index.js'
+import { isContiguous, sizeOf, stridesOf } from './shape.js'
+import { tensor } from './create.js'
+
+interface At extends Region {
+  readonly at: number
+}
+/** One memory that moves at every allocation and leaves the old one detached, as a WASM memory may. */
+function movingMemory(): Memory & { moves: number } {
+  let buffer = new ArrayBuffer(0)
+  let used = 0
+  const memory = {
+    moves: 0,
+    get generation() {
+      return memory.moves
+    },
+    bytesInUse: 0,
+    alloc(bytes: number): At {
+      const region = { bytes, at: used }
+      used += Math.ceil(bytes / 64) * 64
+      memory.bytesInUse += bytes
+      const grown = new ArrayBuffer(used)
+      new Uint8Array(grown).set(new Uint8Array(buffer))
+      // transferring detaches: whoever holds an old view reads nothing and writes nowhere
+      structuredClone(buffer, { transfer: [buffer] })
+      buffer = grown
+      memory.moves++
+      return region
+    },
+    free(region: Region) {
+      memory.bytesInUse -= region.bytes
+    },
+    view: (region: Region, byteOffset: number, length: number, dtype: DType) =>
+      arrayOn(buffer, (region as At).at + byteOffset, length, dtype),
+    dispose() {},
+  }
+  return memory
+}
+const on = (memory: Memory) => kernelBackend({ name: 'test', kernels: referenceKernels, memory })
+
+describe('memory that moves', () => {
+  it('does not lose numbers, arenas and outputs', async () => {
+    const backend = on(movingMemory())
+    for (let i = 1; i <= 4; i++) {
+      const x = tensor([1, 2, 3])
+      const y = add(mul(exp(x), 0), full([3], i))
+      const z = sum(mul(add(x, 0.5), i))
+      await realize([y, z], { backend })
+      expect(Array.from(await y.data())).toEqual([i, i, i])
+      expect(await z.item()).toBe(7.5 * i)
+    }
+  })
+  it('does not lose the numbers of a loop body', async () => {
+    const backend = on(movingMemory())
+    const { carry, ys } = scan(([c], [x]) => ({ carry: [add(mul(c, 2), x)], ys: [mul(c, 10)] }), {
+      init: [tensor([1])],
+      xs: [tensor([[1], [2], [3]])],
+    })
+    await realize([...carry, ...ys], { backend })
+    expect(Array.from(await carry[0].data())).toEqual([8 + 4 + 4 + 3])
+    expect(Array.from(await ys[0].data())).toEqual([10, 30, 80])
+  })
+})
+
+describe('the arena', () => {
+  it('is reused by values that do not live together', async () => {
+    const backend = on(movingMemory())
+    let y = tensor(new Float32Array(1024), { shape: [1024] })
+    for (let i = 0; i < 20; i++) y = exp(mul(y, 0.5))
+    const report = await realize([y], { backend })
+    // never more than two of the 39 intermediates at a time
+    expect(report.arenaBytes).toBeLessThanOrEqual(2 * 4096)
+    expect(report.steps).toBe(40)
+  })
+  it('keeps what is still needed', async () => {
+    const backend = on(movingMemory())
+    const x = tensor(Float32Array.from({ length: 64 }, (_, i) => i / 64), { shape: [64] })
+    const early = exp(x)
+    let y = early
+    for (let i = 0; i < 10; i++) y = neg(mul(y, 1.5))
+    const got = add(y, early)
+    await realize([got], { backend })
+    const want = Array.from(await x.data(), (v) => Math.exp(Number(v)) * (1 + 1.5 ** 10))
+    Array.from(await got.data()).forEach((v, i) => expect(Math.abs(Number(v) - want[i])).toBeLessThan(1e-4))
+  })
+})
+
+describe('views', () => {
+  it('count a copy only where a kernel takes no strides', async () => {
+    const contiguousOnly = { ...referenceKernels, neg: { ...referenceKernels.neg, strided: false } }
+    const backend = kernelBackend({ name: 'test', kernels: contiguousOnly, memory: movingMemory() })
+    const x = tensor([[1, 2, 3], [4, 5, 6]])
+    const turned = neg(transpose(x))
+    expect((await realize([turned], { backend })).copies).toBe(1)
+    expect(Array.from(await turned.data())).toEqual([-1, -4, -2, -5, -3, -6])
+    expect((await realize([exp(transpose(x))], { backend })).copies).toBe(0)
+  })
+  it('copy one view of one value once', async () => {
+    const contiguousOnly = { ...referenceKernels, neg: { ...referenceKernels.neg, strided: false }, exp: { ...referenceKernels.exp, strided: false } }
+    const backend = kernelBackend({ name: 'test', kernels: contiguousOnly, memory: movingMemory() })
+    const x = add(tensor([[1, 2, 3], [4, 5, 6]]), 0.25)
+    const z = add(neg(transpose(x)), exp(transpose(x)))
+    expect((await realize([z], { backend })).copies).toBe(1)
+    // two values with the same strides are two copies
+    const w = add(tensor([[1, 2, 3], [4, 5, 6]]), 0.5)
+    const both = add(neg(transpose(x)), exp(transpose(w)))
+    const report = await realize([both], { backend })
+    expect(report.copies).toBe(2)
+    expect(Array.from(await both.data())[0]).toBeCloseTo(-1.25 + Math.exp(1.5), 5)
+  })
+  it('slice, turn and reshape a slice', async () => {
+    const backend = on(movingMemory())
+    const x = tensor(Float32Array.from({ length: 24 }, (_, i) => i), { shape: [2, 3, 4] })
+    const y = reshape(transpose(slice(x, [null, [null, null, -2], [1, 3]]), [2, 0, 1]), [4, 2])
+    await realize([y], { backend })
+    // rows 2 and 0 of each matrix, columns 1 and 2, columns first
+    expect(Array.from(await y.data())).toEqual([9, 1, 21, 13, 10, 2, 22, 14])
+  })
+})
+
+describe('reshapeStrides', () => {
+  it('reads the same elements wherever it answers', () => {
+    const shapes = [[2, 3, 4], [6, 4], [2, 12], [24], [1, 2, 3, 1, 4], [4, 3, 2], [2, 2, 2, 3]]
+    const perms = [[0, 1, 2], [2, 1, 0], [1, 0, 2], [0, 2, 1]]
+    const order = (shape: readonly number[], strides: readonly number[]): number[] => {
+      const own = stridesOf(shape)
+      return Array.from({ length: sizeOf(shape) }, (_, flat) =>
+        shape.reduce((at, d, i) => at + (Math.floor(flat / own[i]) % d) * strides[i], 0),
+      )
+    }
+    let answered = 0
+    for (const perm of perms) {
+      const base = [2, 3, 4]
+      const strides = stridesOf(base)
+      const shape = perm.map((p) => base[p])
+      const turned = perm.map((p) => strides[p])
+      for (const to of shapes) {
+        const s = reshapeStrides(shape, turned, to)
+        if (!s) continue
+        answered++
+        expect(order(to, s), `${shape} by ${turned} as ${to}`).toEqual(order(shape, turned))
+      }
+    }
+    expect(answered).toBeGreaterThan(10)
+  })
+  it('splits an axis of a transposed matrix, and refuses to merge across', () => {
+    expect(reshapeStrides([3, 4], [1, 3], [3, 2, 2])).toEqual([1, 6, 3])
+    expect(reshapeStrides([3, 4], [1, 3], [12])).toBeNull()
+    expect(isContiguous([3, 1, 4], [4, 99, 1])).toBe(true)
+  })
+})
+
+describe('reports', () => {
+  it('names what ran and counts it', async () => {
+    const backend = on(movingMemory())
+    const a = tensor(new Float32Array(6).fill(1), { shape: [2, 3] })
+    const report = await realize([matmul(a, transpose(a)), concat([a, a])], { backend })
+    expect(report.ran).toEqual([
+      { op: 'matmul', how: 'reference', count: 1 },
+      { op: 'concat', how: 'reference', count: 1 },
+    ])
+    expect(report.segments).toBe(1)
+    expect(report.outputBytes).toBe(4 * 4 + 12 * 4)
+  })
+})

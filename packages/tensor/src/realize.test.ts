@@ -1,0 +1,17 @@
+import { describe, expect, it } from 'vitest'
+import { tensor } from './create.js'
+import { BackendError, UnsupportedOpError, ValueError } from './errors.js'
+import { constant, countNodesForTests, type Tensor } from './graph.js'
+import { kernelBackend } from './kernel-backend.js'
+import { detach } from './ops/define.js'
+import { add, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
+import { embedding, update } from './ops/indexing.js'
+import { matmul } from './ops/matmul.js'
+import { softmax } from './ops/normalize.js'
+import { sum } from './ops/reduce.js'
+import { reshape, zeros } from './ops/shape.js'
+import { pick, planCount, realize, release } from './realize.js'
+import { reference, referenceKernels } from './reference/index.js'
+import { hostMemory } from './reference/memory.js'
+
+const values = async (t: Tensor): Promise<number[]> => Array.from((await t.data()) as Float32Array)
