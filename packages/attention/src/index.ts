@@ -20,7 +20,10 @@ export {
   stack,
 } from './blocks.js'
 export { type Cache, type CacheLayer, type CacheOptions, makeCache } from './cache.js'
+export { attentionChunks, type Chunk, type ChunkOptions, finishChunk, mergeChunks } from './chunks.js'
+export { linearAttention } from './linear-attention.js'
 export {
+  allowedKeys,
   arbitrary,
   blockLocal,
   causal,
@@ -48,6 +51,15 @@ export {
 } from './multi-head.js'
 export type { Place, Position } from './position.js'
 export { projectHeads, splitHeads } from './project-heads.js'
+export {
+  type BahdanauWeights,
+  bahdanauAttention,
+  bahdanauStep,
+  type Looked,
+  type LuongOptions,
+  luongAttention,
+  luongStep,
+} from './recurrent-attention.js'
 export {
   type RopeAngles,
   type RopeFrequencies,

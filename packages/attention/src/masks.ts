@@ -5,14 +5,18 @@
 import {
   add,
   cast,
+  div,
   equal,
+  floor,
   iota,
   less,
   lessEqual,
   logicalAnd,
+  logicalOr,
   reshape,
   ShapeError,
   showShape,
+  sub,
   Tensor,
   ValueError,
 } from '@heed/tensor'
@@ -151,6 +155,35 @@ export function maskOptions(
     ...(mask ? { mask } : {}),
   }
 }
+/** bool [.., query, key]: what a mask allows, written out; null when it hides nothing. */
+export function allowedKeys(
+  m: Mask,
+  size: { queries: number; keys: number; offset?: Tensor | number },
+): Tensor | null {
+  const where = { ...size, offset: size.offset ?? 0 }
+  const [i, j] = positionsOf(where)
+  const rules: Tensor[] = []
+  if (m.causal) rules.push(lessEqual(j, i))
+  if (m.window) {
+    const [left, right] = m.window
+    const sides: Tensor[] = []
+    if (left !== null) sides.push(lessEqual(sub(i, left), j))
+    if (right !== null) sides.push(lessEqual(j, add(i, right)))
+    if (sides.length > 0) {
+      const near = sides.reduce(logicalAnd)
+      rules.push(m.sinkTokens ? logicalOr(near, less(j, m.sinkTokens)) : near)
+    }
+  }
+  if (m.block) {
+    const block = (x: Tensor): Tensor => floor(div(cast(x, 'f32'), m.block as number))
+    const [bi, bj, back] = [block(i), block(j), m.back ?? 0]
+    rules.push(lessEqual(sub(bi, back), bj), lessEqual(bj, m.causal ? bi : add(bi, back)))
+  }
+  const { mask } = maskOptions({ allowed: m.allowed }, where)
+  if (mask) rules.push(mask)
+  return rules.length > 0 ? rules.reduce((a, b) => logicalAnd(a, b)) : null
+}
+
 function positionsOf(size: { queries: number; keys: number; offset: Tensor | number }): [Tensor, Tensor] {
   const query = add(iota(size.queries, { dtype: 'i32' }), size.offset)
   return [reshape(query, [size.queries, 1]), reshape(iota(size.keys, { dtype: 'i32' }), [1, size.keys])]
@@ -158,10 +191,7 @@ function positionsOf(size: { queries: number; keys: number; offset: Tensor | num
 
 /** Prefix language models: the first `length` positions see each other, later ones are causal. */
 export const prefix = (length: number): Mask =>
-  arbitrary((query, key) => {
-    const inPrefix = less(key, length)
-    return cast(add(cast(inPrefix, 'i32'), cast(lessEqual(key, query), 'i32')), 'bool')
-  })
+  arbitrary((query, key) => logicalOr(less(key, length), lessEqual(key, query)))
 
 /** Queries and keys of one segment see each other (packed texts): segments i32 [batch, position]. */
 export function sameSegment(segments: Tensor): Tensor {

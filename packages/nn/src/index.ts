@@ -26,3 +26,16 @@ export {
   xavierUniform,
   zerosInit,
 } from './param.js'
+export {
+  type CellWeights,
+  gru,
+  gruCell,
+  lstm,
+  lstmCell,
+  type RecurrentInputs,
+  type RecurrentOptions,
+  type RecurrentParts,
+  type RecurrentResult,
+  rnn,
+  rnnCell,
+} from './recurrent.js'
