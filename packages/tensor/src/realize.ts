@@ -484,36 +484,21 @@ async function runSegment(
 /** Leaves that are indices or offsets: their values are checked when they are known on the host. */
 function checksOf(graph: Graph, bindings: readonly number[]): Check[] {
   const checks: Check[] = []
-  const leafOf = (r: Ref): number => {
-    let at = r
+  const add = (r: Ref, c: Omit<Check, 'leaf'>): void => {
+    let at = graph.nodes[r.node]
     // a reshaped index is still the leaf's values
-    while (graph.nodes[at.node].op === 'reshape') at = graph.nodes[at.node].inputs[0]
-    const k = graph.inputs.indexOf(at.node)
-    return k < 0 ? -1 : bindings[k]
+    while (at.op === 'reshape') at = graph.nodes[at.inputs[0].node]
+    // a number that is part of the plan is known for good
+    if (at.op === 'constant') check({ ...c, leaf: -1 }, Int32Array.of(at.attrs.value as number))
+    const k = graph.inputs.findIndex((i) => graph.nodes[i] === at)
+    if (k >= 0) checks.push({ ...c, leaf: bindings[k] })
   }
   for (const n of graph.nodes) {
-    if (n.op === 'take') {
-      const leaf = leafOf(n.inputs[1])
-      if (leaf >= 0)
-        checks.push({
-          leaf,
-          kind: 'index',
-          limit: n.from[0].shape[n.attrs.axis as number],
-          path: n.path,
-          op: n.op,
-        })
-    } else if (n.op === 'update') {
-      const leaf = leafOf(n.inputs[2])
-      const axis = n.attrs.axis as number
-      if (leaf >= 0)
-        checks.push({
-          leaf,
-          kind: 'offset',
-          limit: n.from[0].shape[axis] - n.from[1].shape[axis],
-          path: n.path,
-          op: n.op,
-        })
-    }
+    const { op, path, from } = n
+    const axis = n.attrs.axis as number
+    if (op === 'take') add(n.inputs[1], { kind: 'index', limit: from[0].shape[axis], path, op })
+    else if (op === 'update')
+      add(n.inputs[2], { kind: 'offset', limit: from[0].shape[axis] - from[1].shape[axis], path, op })
   }
   return checks
 }
