@@ -22,7 +22,11 @@ export const packages = {
     imports: ['tensor'],
     prebuild: 'node build-kernels.mjs',
   },
-  conformance: { description: 'What every Heed backend must satisfy', imports: ['tensor'] },
+  conformance: {
+    description: 'What every Heed backend must satisfy',
+    imports: ['tensor'],
+    dependencies: { 'fast-check': '^4.0.0' },
+  },
   nn: { description: 'Modules, linear layers, norms, MLPs, recurrent layers', imports: ['tensor'] },
   attention: {
     description: 'Masks, positions, caches, attention layers and transformer blocks',
