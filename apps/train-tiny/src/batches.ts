@@ -5,13 +5,14 @@
 import { repeatRow } from './repeats.js'
 import { mixSeed, rng } from './rng.js'
 
-/** A stretch of the run with one row length and one mixture; the shares of text, stories and repeats add to one. */
+/** A stretch of the run with one row length and one mixture; the shares of text, stories, gives and repeats add to one. */
 export interface Phase {
   steps: number
   rows: number
   length: number
   text: number
   stories: number
+  gives: number
   repeats: number
   maxPeriod: number
 }
@@ -20,6 +21,8 @@ export interface Sources {
   /** Documents and stories as token streams, `endOfText` before each. */
   text: ArrayLike<number>
   stories: ArrayLike<number>
+  /** Chains of giving sentences, likewise. */
+  gives: ArrayLike<number>
   vocabSize: number
   endOfText: number
 }
@@ -52,42 +55,54 @@ function beginnings(stream: ArrayLike<number>, endOfText: number): Int32Array {
   return Int32Array.from(at)
 }
 
-/** `batches(step)`: rows of text first, then stories (half of them from a story's first word), then repeats. */
+/**
+ * `batches(step)`: rows of text first, then stories and giving sentences (half of them from a first word on), then
+ * repeats.
+ */
 export function makeBatches(
   sources: Sources,
   phases: readonly Phase[],
   seed: number,
 ): (step: number) => Batch {
   for (const p of phases) {
-    if (Math.abs(p.text + p.stories + p.repeats - 1) > 1e-9)
-      throw new RangeError(`makeBatches: shares ${p.text} + ${p.stories} + ${p.repeats} are not 1`)
-    if (sources.text.length < p.length + 2 || sources.stories.length < p.length + 2)
-      throw new RangeError(
-        `makeBatches: a row of ${p.length} tokens needs longer sources (${sources.text.length} text, ${sources.stories.length} stories)`,
-      )
+    const shares = [p.text, p.stories, p.gives, p.repeats]
+    if (Math.abs(shares.reduce((a, b) => a + b) - 1) > 1e-9)
+      throw new RangeError(`makeBatches: shares ${shares.join(' + ')} are not 1`)
+    for (const name of ['text', 'stories', 'gives'] as const)
+      if (sources[name].length < p.length + 2)
+        throw new RangeError(
+          `makeBatches: a row of ${p.length} tokens needs longer sources; ${name} has ${sources[name].length}`,
+        )
   }
-  const starts = beginnings(sources.stories, sources.endOfText)
+  const storyStarts = beginnings(sources.stories, sources.endOfText)
+  const giveStarts = beginnings(sources.gives, sources.endOfText)
   return (step) => {
     const phase = phaseAt(phases, step)
     const { rows, length } = phase
     const ids = new Int32Array(rows * length)
     const targets = new Int32Array(rows * length)
     const textRows = Math.round(rows * phase.text)
-    const repeatRows = Math.round(rows * phase.repeats)
+    const repeatsFrom = rows - Math.round(rows * phase.repeats)
+    const givesFrom = repeatsFrom - Math.round(rows * phase.gives)
     for (let row = 0; row < rows; row++) {
       const r = rng(mixSeed(seed, step, row))
+      const fromFirstWord = (stream: ArrayLike<number>, starts: Int32Array): number => {
+        const last = stream.length - length - 1
+        const at =
+          r.next() < 0.5 && starts.length > 0 ? (starts[r.below(starts.length)] as number) : r.below(last)
+        return Math.min(at, last)
+      }
       let tokens: ArrayLike<number>
       let from = 0
       if (row < textRows) {
         tokens = sources.text
         from = r.below(tokens.length - length - 1)
-      } else if (row < rows - repeatRows) {
+      } else if (row < givesFrom) {
         tokens = sources.stories
-        from =
-          r.next() < 0.5 && starts.length > 0
-            ? r.pick(starts as unknown as number[])
-            : r.below(tokens.length - length - 1)
-        from = Math.min(from, tokens.length - length - 1)
+        from = fromFirstWord(tokens, storyStarts)
+      } else if (row < repeatsFrom) {
+        tokens = sources.gives
+        from = fromFirstWord(tokens, giveStarts)
       } else
         tokens = repeatRow(r, sources.text, {
           length: length + 1,

@@ -93,17 +93,36 @@ test('a repeated row repeats with one period, within bounds, without the skipped
   }
 })
 
-const phase: Phase = { steps: 3, rows: 10, length: 16, text: 0.5, stories: 0.3, repeats: 0.2, maxPeriod: 8 }
+const phase: Phase = {
+  steps: 3,
+  rows: 10,
+  length: 16,
+  text: 0.4,
+  stories: 0.3,
+  gives: 0.1,
+  repeats: 0.2,
+  maxPeriod: 8,
+}
 
 test('a batch is a function of seed and step; targets are the next ids', () => {
   const text = Array.from({ length: 1000 }, (_, i) => i % 50)
-  const sources = { text, stories: text.map((t) => t + 50), vocabSize: 101, endOfText: 100 }
+  const sources = {
+    text,
+    stories: text.map((t) => t + 50),
+    gives: text.map((t) => t + 100),
+    vocabSize: 201,
+    endOfText: 200,
+  }
   const batches = makeBatches(sources, [phase, { ...phase, length: 32, rows: 5, maxPeriod: 16 }], 1)
   expect(batches(2)).toEqual(makeBatches(sources, [phase, { ...phase, length: 32, rows: 5 }], 1)(2))
   expect(batches(0).ids).not.toEqual(batches(1).ids)
   const b = batches(1)
   for (let row = 0; row < 8; row++) {
-    expect(b.ids.slice(row * 16, row * 16 + 16).every((t) => (row < 5 ? t < 50 : t >= 50))).toBe(true)
+    expect(
+      b.ids
+        .slice(row * 16, row * 16 + 16)
+        .every((t) => Math.floor(t / 50) === (row < 4 ? 0 : row < 7 ? 1 : 2)),
+    ).toBe(true)
     for (let i = 1; i < 16; i++) expect(b.targets[row * 16 + i - 1]).toBe(b.ids[row * 16 + i])
   }
   expect([batches(3).rows, batches(3).length]).toEqual([5, 32])
@@ -113,6 +132,10 @@ test('a batch is a function of seed and step; targets are the next ids', () => {
 test('shares that do not add up are refused', () => {
   const text = Array.from({ length: 100 }, () => 1)
   expect(() =>
-    makeBatches({ text, stories: text, vocabSize: 4, endOfText: 0 }, [{ ...phase, text: 0.6 }], 1),
+    makeBatches(
+      { text, stories: text, gives: text, vocabSize: 4, endOfText: 0 },
+      [{ ...phase, text: 0.6 }],
+      1,
+    ),
   ).toThrow('are not 1')
 })

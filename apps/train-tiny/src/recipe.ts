@@ -16,10 +16,28 @@ export const SEED = 0
 
 /** Short rows full of repeats first, until the induction head stands; then ever longer rows with more text. */
 export const phases: readonly Phase[] = [
-  { steps: 600, rows: 32, length: 32, text: 0.15, stories: 0.15, repeats: 0.7, maxPeriod: 16 },
-  { steps: 700, rows: 32, length: 64, text: 0.5, stories: 0.3, repeats: 0.2, maxPeriod: 32 },
-  { steps: 1500, rows: 16, length: 128, text: 0.6, stories: 0.28, repeats: 0.12, maxPeriod: 64 },
-  { steps: 700, rows: 8, length: 256, text: 0.65, stories: 0.25, repeats: 0.1, maxPeriod: 128 },
+  { steps: 600, rows: 32, length: 32, text: 0.15, stories: 0.15, gives: 0, repeats: 0.7, maxPeriod: 16 },
+  { steps: 700, rows: 32, length: 64, text: 0.5, stories: 0.3, gives: 0, repeats: 0.2, maxPeriod: 32 },
+  {
+    steps: 1500,
+    rows: 16,
+    length: 128,
+    text: 0.5625,
+    stories: 0.125,
+    gives: 0.1875,
+    repeats: 0.125,
+    maxPeriod: 64,
+  },
+  {
+    steps: 700,
+    rows: 8,
+    length: 256,
+    text: 0.625,
+    stories: 0.125,
+    gives: 0.125,
+    repeats: 0.125,
+    maxPeriod: 128,
+  },
 ]
 export const steps = phases.reduce((sum, p) => sum + p.steps, 0)
 

@@ -372,3 +372,11 @@ export function stories(seed: number, count: number): string[] {
   const r = rng(seed)
   return Array.from({ length: count }, () => story(r))
 }
+
+/** Giving sentences alone, three to five in a row, each with its own people: the name test's own lesson, and nothing else. */
+export function giveChains(seed: number, count: number): string[] {
+  const r = rng(seed)
+  return Array.from({ length: count }, () =>
+    Array.from({ length: r.between(3, 5) }, () => giving(cast(r))).join(' '),
+  )
+}

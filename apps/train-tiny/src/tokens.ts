@@ -7,7 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Tokenizer, tokenizerFromJson, trainBpe } from '@heed/tokenizer'
 import { cacheFolder, type Document, loadCorpus } from './corpus.js'
-import { stories } from './stories.js'
+import { giveChains, stories } from './stories.js'
 
 export const END_OF_TEXT = '<|endoftext|>'
 export const VOCAB_SIZE = 2048
@@ -15,6 +15,8 @@ const STORY_COUNT = 40000
 /** Enough for every name and thing of the stories to become one piece, without crowding out the text. */
 const STORIES_FOR_TOKENIZER = 8000
 const STORY_SEED = 1
+const CHAIN_COUNT = 15000
+const CHAIN_SEED = 2
 
 export interface HeldOutDocument {
   name: string
@@ -32,6 +34,7 @@ export interface TokenData {
   text: Int32Array
   textBytes: number
   stories: Int32Array
+  gives: Int32Array
   heldOut: HeldOutDocument[]
 }
 
@@ -62,7 +65,8 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
   const digest = (d: Document): void => void hash.update(`${d.name}\0${d.text}\0`)
   corpus.train.forEach(digest)
   corpus.heldOut.forEach(digest)
-  for (const tale of tales) hash.update(`${tale}\0`)
+  const chains = giveChains(CHAIN_SEED, CHAIN_COUNT)
+  for (const tale of [...tales, ...chains]) hash.update(`${tale}\0`)
   const folder = join(cache, `tokens-${hash.digest('hex').slice(0, 16)}`)
   await mkdir(folder, { recursive: true })
 
@@ -108,6 +112,7 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
     text: await stream('text', () => corpus.train.map((d) => d.text)),
     textBytes: corpus.train.reduce((sum, d) => sum + Buffer.byteLength(d.text), 0),
     stories: await stream('stories', () => tales),
+    gives: await stream('gives', () => chains),
     heldOut,
   }
 }
