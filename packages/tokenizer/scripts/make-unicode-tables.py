@@ -84,6 +84,7 @@ for c in reordered:
 tables = {
     "GENERAL_CATEGORY": ("general category of every code point, Unicode 16, as run lengths; codes " + " ".join(a + b for a, b in zip(CODES, CATEGORIES)), runs(category)),
     "WORD_EXTRA": ("what `\\w` of the regex engine has beyond L, M, Nd, Nl and Pc", ranges(matched(r"\w") - word)),
+    "WORD_EXTRA_IN_CLASS": ("the same for `\\w` between brackets, which that engine takes for another set", ranges(matched(r"[\w]") - word)),
     "WORD_EXTRA_PLAIN": ("the same for `\\w` of the Whitespace pre-tokenizer and of added tokens", ranges(rust_word - word)),
     "NUMERIC": ("what Digits splits: all of N, two blocks newer than the regexes", ranges(numeric)),
     "OLD_PUNCTUATION": ("punctuation of BertPreTokenizer and Punctuation, ASCII symbols included", ranges(c for c in POINTS if len(bert_split.pre_tokenize_str("a" + chr(c) + "a")) == 3)),

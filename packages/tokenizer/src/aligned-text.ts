@@ -109,8 +109,8 @@ export class AlignedText {
     return out.done()
   }
 
-  static build(source: AlignedText, text: string, starts: number[], ends: number[]): AlignedText {
-    return new AlignedText(text, Int32Array.from(starts), Int32Array.from(ends), source.base)
+  static build(source: AlignedText, text: string, starts: Int32Array, ends: Int32Array): AlignedText {
+    return new AlignedText(text, starts, ends, source.base)
   }
 }
 
@@ -120,30 +120,46 @@ export const widthAt = (text: string, unit: number): 1 | 2 => {
 }
 
 class Builder {
-  private readonly parts: string[] = []
-  private readonly starts: number[] = []
-  private readonly ends: number[] = []
+  private text = ''
+  private starts: Int32Array
+  private ends: Int32Array
 
-  constructor(private readonly source: AlignedText) {}
+  constructor(private readonly source: AlignedText) {
+    this.starts = new Int32Array(source.text.length + 16)
+    this.ends = new Int32Array(source.text.length + 16)
+  }
 
   add(text: string, start: number, end: number): void {
-    this.parts.push(text)
-    for (let i = 0; i < text.length; i++) {
-      this.starts.push(start)
-      this.ends.push(end)
+    const at = this.text.length
+    this.text += text
+    if (this.text.length > this.starts.length) this.grow()
+    for (let i = at; i < this.text.length; i++) {
+      this.starts[i] = start
+      this.ends[i] = end
     }
   }
 
   copy(from: number, to: number): void {
     if (from >= to) return
-    this.parts.push(this.source.text.slice(from, to))
+    const at = this.text.length
+    this.text += this.source.text.slice(from, to)
+    if (this.text.length > this.starts.length) this.grow()
     for (let i = from; i < to; i++) {
-      this.starts.push(this.source.startOf(i))
-      this.ends.push(this.source.endOf(i))
+      this.starts[at + i - from] = this.source.startOf(i)
+      this.ends[at + i - from] = this.source.endOf(i)
+    }
+  }
+
+  private grow(): void {
+    for (const name of ['starts', 'ends'] as const) {
+      const grown = new Int32Array(this.text.length * 2)
+      grown.set(this[name])
+      this[name] = grown
     }
   }
 
   done(): AlignedText {
-    return AlignedText.build(this.source, this.parts.join(''), this.starts, this.ends)
+    const n = this.text.length
+    return AlignedText.build(this.source, this.text, this.starts.subarray(0, n), this.ends.subarray(0, n))
   }
 }

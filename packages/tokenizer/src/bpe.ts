@@ -7,7 +7,7 @@ import { widthAt } from './aligned-text.js'
 import { TokenizerError, TokenizerFormatError, UnsupportedComponentError } from './errors.js'
 import type { Fields } from './json.js'
 import { PairTable } from './pair-table.js'
-import { type Model, type PieceTokens, readVocab, reverse } from './vocab.js'
+import { cached, type Model, type PieceTokens, readVocab, reverse } from './vocab.js'
 
 export function readBpe(fields: Fields): Model {
   const optional = (key: string) => (fields.has(key) ? fields.string(key) : undefined)
@@ -60,8 +60,6 @@ interface BpeOptions {
   neverMerge: boolean
 }
 
-const cachedPieces = 10_000
-const longestCached = 256
 const encoder = new TextEncoder()
 
 class Bpe implements Model {
@@ -70,7 +68,7 @@ class Bpe implements Model {
   private readonly ranks: PairTable
   /** Id that the merge of each rank makes. */
   private readonly made: Int32Array
-  private readonly cache = new Map<string, PieceTokens>()
+  readonly tokenize = cached((piece) => this.pieces(piece))
 
   constructor(
     readonly vocab: ReadonlyMap<string, number>,
@@ -99,19 +97,10 @@ class Bpe implements Model {
     return this.tokens[id]
   }
 
-  tokenize(piece: string): PieceTokens {
-    const known = this.cache.get(piece)
-    if (known) return known
+  private pieces(piece: string): PieceTokens {
     const whole = this.options.ignoreMerges ? this.vocab.get(piece) : undefined
-    const out =
-      whole !== undefined
-        ? { ids: [whole], starts: [0], ends: [piece.length] }
-        : this.merge(this.symbols(piece))
-    if (piece.length <= longestCached) {
-      if (this.cache.size >= cachedPieces) this.cache.clear()
-      this.cache.set(piece, out)
-    }
-    return out
+    if (whole !== undefined) return { ids: [whole], starts: [0], ends: [piece.length] }
+    return this.merge(this.symbols(piece))
   }
 
   /** The piece as characters of the vocabulary, bytes or unknown tokens; what none of these covers vanishes. */

@@ -57,6 +57,8 @@ export function readNormalizer(json: Json | undefined, path: string): Normalizer
   }
 }
 
+/** White space that is no control character, and tab and line ends: what becomes a space. */
+const bertSpaces = /[\t\n\r\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]/g
 const isAscii = (text: string) => !/[^\0-\x7f]/.test(text)
 
 function toNormalForm(text: AlignedText, form: NormalForm): AlignedText {
@@ -89,7 +91,7 @@ function bert(fields: Fields): Normalizer {
   const lower = fields.boolean('lowercase', true)
   const strips = fields.has('strip_accents') ? fields.boolean('strip_accents') : lower
   return (text) => {
-    if (clean && /[^ -~]/.test(text.text)) text = text.mapPoints(cleaned)
+    if (clean && /[^ -~]/.test(text.text)) text = cleanText(text)
     if (chinese && !isAscii(text.text))
       text = text.mapPoints((point, char) => (isChinese(point) ? ` ${char} ` : char))
     if (strips) text = without(toNormalForm(text, 'NFD'), (point) => bertAccents().has(point))
@@ -97,9 +99,11 @@ function bert(fields: Fields): Normalizer {
   }
 }
 
-function cleaned(point: number, char: string): string {
-  if (bertRemoved().has(point)) return ''
-  return whiteSpaceSet().has(point) ? ' ' : char
+function cleanText(text: AlignedText): AlignedText {
+  const spaced = text.withText(text.text.replace(bertSpaces, ' ')) // all white space is one unit long
+  const removed = bertRemoved()
+  const plain = /^[ -~\u00ae-\u00ff\u2010-\u2027]*$/.test(spaced.text) // the usual case: nothing to remove
+  return plain ? spaced : spaced.mapPoints((point, char) => (removed.has(point) ? '' : char))
 }
 
 /** The normaliser of the Moses-like NMT pipelines: control characters vanish, kinds of space become a space. */

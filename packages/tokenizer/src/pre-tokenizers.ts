@@ -41,7 +41,7 @@ export function readPreTokenizer(json: Json | undefined, path: string): PreToken
     case 'BertPreTokenizer':
       return (text) =>
         split(text, setFinder(whiteSpaceSet()), 'Removed').flatMap((t) =>
-          split(t, setFinder(oldPunctuation()), 'Isolated'),
+          /^[A-Za-z0-9]+$/.test(t.text) ? [t] : split(t, setFinder(oldPunctuation()), 'Isolated'),
         )
     case 'Whitespace': {
       const words = `[${classBody(plainWord())}]+|[^${classBody([...plainWord(), ...whiteSpace])}]+`

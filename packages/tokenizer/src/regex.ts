@@ -4,7 +4,16 @@
  * JavaScript counterpart (recursion, back references, callouts) is refused by name; nothing is approximated.
  */
 import { UnsupportedComponentError } from './errors.js'
-import { category, classBody, complement, type Ranges, union, whiteSpace, word } from './unicode/ranges.js'
+import {
+  category,
+  classBody,
+  complement,
+  type Ranges,
+  union,
+  whiteSpace,
+  word,
+  wordInClass,
+} from './unicode/ranges.js'
 
 const cache = new Map<string, RegExp>()
 
@@ -34,22 +43,28 @@ const hex: Ranges = [
   [0x41, 0x46],
   [0x61, 0x66],
 ] // prettier-ignore
-const named: Record<string, () => Ranges> = {
-  alpha: () =>
-    union(
-      category('L') as Ranges,
-      complement(union(complement(word()), category('M') as Ranges, digit(), category('Pc') as Ranges)),
-    ),
-  digit,
-  space: () => whiteSpace,
-  punct: () => category('P') as Ranges,
-  word,
-  upper: () => category('Lu') as Ranges,
-  lower: () => category('Ll') as Ranges,
-  cntrl: () => category('Cc') as Ranges,
-  xdigit: () => hex,
+const punctuation = (): Ranges => category('P') as Ranges
+/** `\\p{…}` beside general categories and scripts. */
+const properties: Record<string, () => Ranges> = {
   any: () => [[0, 0x10ffff]],
-} // prettier-ignore
+  letter: () => category('L') as Ranges,
+  mark: () => category('M') as Ranges,
+  number: () => category('N') as Ranges,
+  punctuation,
+  symbol: () => category('S') as Ranges,
+  cntrl: () => category('Cc') as Ranges,
+  digit,
+  punct: punctuation,
+  space: () => whiteSpace,
+  word,
+  xdigit: () => hex,
+}
+/** `[:…:]`. Those that need the property Alphabetic are refused. */
+const posix: Record<string, () => Ranges> = {
+  ...properties,
+  punct: () => union(punctuation(), category('S') as Ranges),
+  word: wordInClass,
+}
 const controls: Record<string, number> = { n: 10, r: 13, t: 9, f: 12, v: 11, a: 7, e: 27 }
 /** Characters that are equal but for case beyond what toLowerCase and toUpperCase say. */
 const alsoFolded: Record<string, string> = {
@@ -187,9 +202,14 @@ class Translator {
   }
 
   /** What stands behind a backslash, inside a class or outside. */
-  private escape(fold: boolean): Ranges {
+  private escape(fold: boolean, wordSet = word): Ranges {
     const char = String.fromCodePoint(this.next())
-    const shorthand: Record<string, () => Ranges> = { s: () => whiteSpace, d: digit, w: word, h: () => hex }
+    const shorthand: Record<string, () => Ranges> = {
+      s: () => whiteSpace,
+      d: digit,
+      w: wordSet,
+      h: () => hex,
+    }
     if (shorthand[char]) return shorthand[char]()
     if (shorthand[char.toLowerCase()]) return complement(shorthand[char.toLowerCase()]())
     if (char === 'p' || char === 'P') return this.property(char === 'P')
@@ -210,7 +230,7 @@ class Translator {
     const found = /^\{(\^?)([^}]+)\}/.exec(this.pattern.slice(this.at))
     if (!found) this.refuse('\\p without {}')
     this.at += found[0].length
-    const ranges = category(found[2]) ?? named[found[2].toLowerCase()]?.() ?? this.script(found[2])
+    const ranges = category(found[2]) ?? properties[found[2].toLowerCase()]?.() ?? this.script(found[2])
     return negated !== (found[1] === '^') ? complement(ranges) : ranges
   }
 
@@ -241,11 +261,11 @@ class Translator {
         out = []
         continue
       }
-      const posix = /^\[:(\^?)(\w+):\]/.exec(this.pattern.slice(this.at))
-      if (posix) {
-        this.at += posix[0].length
-        const ranges = named[posix[2]]?.() ?? this.refuse(posix[0])
-        out = union(out, posix[1] ? complement(ranges) : ranges)
+      const bracket = /^\[:(\^?)(\w+):\]/.exec(this.pattern.slice(this.at))
+      if (bracket) {
+        this.at += bracket[0].length
+        const ranges = posix[bracket[2]]?.() ?? this.refuse(bracket[0])
+        out = union(out, bracket[1] ? complement(ranges) : ranges)
         continue
       }
       if (this.eat('[')) {
@@ -276,7 +296,7 @@ class Translator {
     }
     const isClass = /[sSdDwWhHpP]/.test(this.pattern[this.at] ?? '')
     if (this.eat('b')) return { ranges: [[8, 8]], single: 8 }
-    const ranges = this.escape(false)
+    const ranges = this.escape(false, wordInClass)
     return isClass ? { ranges } : { ranges, single: ranges[0][0] }
   }
 }

@@ -33,6 +33,24 @@ export function readVocab(fields: Fields): Map<string, number> {
   return vocab
 }
 
+const cachedPieces = 10_000
+const longestCached = 256
+
+/** Remembers what short pieces gave: texts repeat their words. */
+export function cached(tokenize: (piece: string) => PieceTokens): (piece: string) => PieceTokens {
+  const known = new Map<string, PieceTokens>()
+  return (piece) => {
+    let out = known.get(piece)
+    if (out) return out
+    out = tokenize(piece)
+    if (piece.length <= longestCached) {
+      if (known.size >= cachedPieces) known.clear()
+      known.set(piece, out)
+    }
+    return out
+  }
+}
+
 /** The token of every id. */
 export function reverse(vocab: ReadonlyMap<string, number>): (string | undefined)[] {
   const out: (string | undefined)[] = []

@@ -6,7 +6,7 @@
 import { widthAt } from './aligned-text.js'
 import { TokenizerError } from './errors.js'
 import type { Fields } from './json.js'
-import { type Model, type PieceTokens, readVocab, reverse } from './vocab.js'
+import { cached, type Model, type PieceTokens, readVocab, reverse } from './vocab.js'
 
 export function readWordPiece(fields: Fields): Model {
   const vocab = readVocab(fields)
@@ -27,7 +27,7 @@ export function readWordPiece(fields: Fields): Model {
     vocab,
     unkToken,
     idToToken: (id) => tokens[id],
-    tokenize(word) {
+    tokenize: cached((word) => {
       const cuts = [0] // ends of code points, in units
       for (let i = 0; i < word.length; cuts.push(i)) i += widthAt(word, i)
       if (cuts.length - 1 > maxChars) return unknown(word)
@@ -47,6 +47,6 @@ export function readWordPiece(fields: Fields): Model {
         from = to
       }
       return out
-    },
+    }),
   }
 }

@@ -80,15 +80,14 @@ export const whiteSpace: Ranges = [
   [0x3000, 0x3000],
 ] // prettier-ignore
 
-const wordCategories = ['L', 'M', 'Nd', 'Nl', 'Pc']
+const words = (extra: string) =>
+  lazy(() => union(...['L', 'M', 'Nd', 'Nl', 'Pc'].map((c) => category(c) as Ranges), unpack(extra)))
 /** `\w` of a regex in the file. */
-export const word = lazy(() =>
-  union(...wordCategories.map((c) => category(c) as Ranges), unpack(tables.WORD_EXTRA)),
-)
+export const word = words(tables.WORD_EXTRA)
+/** `\w` between brackets in a regex of the file: without ½ and ². */
+export const wordInClass = words(tables.WORD_EXTRA_IN_CLASS)
 /** `\w` of the Whitespace pre-tokenizer and of `single_word`. */
-export const plainWord = lazy(() =>
-  union(...wordCategories.map((c) => category(c) as Ranges), unpack(tables.WORD_EXTRA_PLAIN)),
-)
+export const plainWord = words(tables.WORD_EXTRA_PLAIN)
 
 function lazy<T>(make: () => T): () => T {
   let made: T | undefined

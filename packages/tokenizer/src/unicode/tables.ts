@@ -7,6 +7,9 @@ export const GENERAL_CATEGORY =
 /** what `\w` of the regex engine has beyond L, M, Nd, Nl and Pc */
 export const WORD_EXTRA = '4y,1 5 2,2 73r,1f 2ix2,p 6,p 6,p'
 
+/** the same for `\w` between brackets, which that engine takes for another set */
+export const WORD_EXTRA_IN_CLASS = '792,1f 2ix2,p 6,p 6,p'
+
 /** the same for `\w` of the Whitespace pre-tokenizer and of added tokens */
 export const WORD_EXTRA_PLAIN = '6bw,1 x4,1f 2ix2,p 6,p 6,p'
 
