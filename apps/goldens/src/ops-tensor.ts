@@ -160,15 +160,6 @@ export const tensorRows: Readonly<Record<string, Row>> = {
   leakyRelu: unaryWith(t.leakyRelu),
   glu: (i, args) => y(t.glu(i.gate, i.up, options(args))),
   linear: (i) => y(t.linear(i.x, matrix(i.weight), i.bias)),
-  swigluMlp: (i) =>
-    y(
-      t.linear(
-        t.glu(t.linear(i.x, matrix(i.wGate)), t.linear(i.x, matrix(i.wUp)), { act: 'silu' }),
-        matrix(i.wDown),
-      ),
-    ),
-  mlp: (i, args) =>
-    y(t.linear(t.gelu(t.linear(i.x, matrix(i.wIn), i.bIn), options(args)), matrix(i.wOut), i.bOut)),
   dropout: (i, args) => y(t.dropoutMask(i.x, i.mask, options(args))),
 
   crossEntropy: (i, args) => loss(t.crossEntropy(i.logits, i.target, { ...args, weight: i.weight })),

@@ -64,13 +64,20 @@ const rows: Readonly<Record<string, Row>> = { ...tensorRows, ...layerRows }
 const readJson = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T
 const role = (key: string) => key.slice(key.lastIndexOf('/') + 1)
 
-/** The arguments of a case: defaults of ops.json below, null taken as missing. */
+/** The arguments of a case: defaults of ops.json below, null taken as missing, inside objects too. */
 function argumentsOf({ op, args }: OpCase, specs: Readonly<Record<string, OpSpec>>): Args {
   const merged: Record<string, unknown> = {}
   for (const [name, spec] of Object.entries(specs[op]?.args ?? {})) merged[name] = spec.default
-  Object.assign(merged, args)
-  return Object.fromEntries(Object.entries(merged).filter(([, v]) => v !== null && v !== undefined))
+  return withoutNulls(Object.assign(merged, args))
 }
+const isObject = (x: unknown): x is Record<string, unknown> =>
+  typeof x === 'object' && x !== null && !Array.isArray(x)
+const withoutNulls = (x: Record<string, unknown>): Args =>
+  Object.fromEntries(
+    Object.entries(x)
+      .filter(([, v]) => v !== null && v !== undefined)
+      .map(([k, v]) => [k, isObject(v) ? withoutNulls(v) : v]),
+  )
 
 /** F32, I32 and U8 (booleans) of the file as tensors. */
 function toTensor({ dtype, shape, data }: ReadTensor, name: string): Tensor {
