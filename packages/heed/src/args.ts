@@ -31,7 +31,9 @@ export function parseArgs(argv: readonly string[], options: Options, command: st
     const name = (equals < 0 ? arg : arg.slice(0, equals)).replace(/^--?/, '')
     const option = Object.hasOwn(options, name) ? options[name] : undefined
     if (!option || !arg.startsWith('--'))
-      throw new UsageError(`unknown option '${equals < 0 ? arg : arg.slice(0, equals)}' of heed ${command}; did you mean --${nearestNames(name, Object.keys(options), 1)[0]}? See heed ${command} --help`)
+      throw new UsageError(
+        `unknown option '${equals < 0 ? arg : arg.slice(0, equals)}' of heed ${command}; did you mean --${nearestNames(name, Object.keys(options), 1)[0]}? See heed ${command} --help`,
+      )
     if (Object.hasOwn(values, name)) throw new UsageError(`--${name} is given twice; give it once`)
     if (option.value === undefined) {
       if (equals >= 0) throw new UsageError(`--${name} takes no value; leave '${arg.slice(equals)}' out`)
@@ -51,27 +53,44 @@ export function stringOf(p: Parsed, name: string): string | undefined {
   return typeof v === 'string' ? v : undefined
 }
 /** A whole number within bounds. */
-export function integerOf(p: Parsed, name: string, lo: number, hi = Number.MAX_SAFE_INTEGER): number | undefined {
+export function integerOf(
+  p: Parsed,
+  name: string,
+  lo: number,
+  hi = Number.MAX_SAFE_INTEGER,
+): number | undefined {
   const text = stringOf(p, name)
   if (text === undefined) return undefined
   const n = Number(text)
   if (text.trim() === '' || !Number.isInteger(n) || n < lo || n > hi)
-    throw new UsageError(`--${name} is '${text}'; give a whole number ${hi === Number.MAX_SAFE_INTEGER ? `of at least ${lo}` : `from ${lo} to ${hi}`}`)
+    throw new UsageError(
+      `--${name} is '${text}'; give a whole number ${hi === Number.MAX_SAFE_INTEGER ? `of at least ${lo}` : `from ${lo} to ${hi}`}`,
+    )
   return n
 }
 /** A number above or at `lo`. */
-export function numberOf(p: Parsed, name: string, lo: number, hi = Number.POSITIVE_INFINITY): number | undefined {
+export function numberOf(
+  p: Parsed,
+  name: string,
+  lo: number,
+  hi = Number.POSITIVE_INFINITY,
+): number | undefined {
   const text = stringOf(p, name)
   if (text === undefined) return undefined
   const n = Number(text)
   if (text.trim() === '' || !Number.isFinite(n) || n < lo || n > hi)
-    throw new UsageError(`--${name} is '${text}'; give a number ${hi === Number.POSITIVE_INFINITY ? `of at least ${lo}` : `from ${lo} to ${hi}`}`)
+    throw new UsageError(
+      `--${name} is '${text}'; give a number ${hi === Number.POSITIVE_INFINITY ? `of at least ${lo}` : `from ${lo} to ${hi}`}`,
+    )
   return n
 }
 
 /** Options as aligned help lines. */
 export function optionHelp(options: Options): string {
-  const rows = Object.entries(options).map(([name, o]) => [`--${name}${o.value ? ` ${o.value}` : ''}`, o.help])
+  const rows = Object.entries(options).map(([name, o]) => [
+    `--${name}${o.value ? ` ${o.value}` : ''}`,
+    o.help,
+  ])
   const width = Math.max(...rows.map(([left]) => left.length))
   return rows.map(([left, help]) => `  ${left.padEnd(width)}  ${help}`).join('\n')
 }

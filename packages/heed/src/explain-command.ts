@@ -70,15 +70,28 @@ export async function explainCommand(argv: readonly string[]): Promise<void> {
       onProgress: (done, of) => status.show(`loading the model: ${done} of ${of} tensors`),
     })
     const { nLayer, nHead } = model.config
-    if (layer !== undefined && layer >= nLayer) throw new UsageError(`--layer is ${layer}; the model has ${nLayer} layers, 0 to ${nLayer - 1}`)
-    if (head !== undefined && head >= nHead) throw new UsageError(`--head is ${head}; the model has ${nHead} heads, 0 to ${nHead - 1}`)
-    if (lines && model.kind === 'decoder') throw new UsageError('--with needs an encoder; a decoder makes no sentence vectors')
-    const data = await explain(model, text, { top, seed, lines, layer, head, onProgress: (line) => status.show(line) })
+    if (layer !== undefined && layer >= nLayer)
+      throw new UsageError(`--layer is ${layer}; the model has ${nLayer} layers, 0 to ${nLayer - 1}`)
+    if (head !== undefined && head >= nHead)
+      throw new UsageError(`--head is ${head}; the model has ${nHead} heads, 0 to ${nHead - 1}`)
+    if (lines && model.kind === 'decoder')
+      throw new UsageError('--with needs an encoder; a decoder makes no sentence vectors')
+    const data = await explain(model, text, {
+      top,
+      seed,
+      lines,
+      layer,
+      head,
+      onProgress: (line) => status.show(line),
+    })
     // the whole page exists before a byte of it is written, and it is renamed into place
     if (out !== undefined) await writeReport(out, explainReport(data))
     status.clear()
     if (p.values.json) process.stdout.write(`${JSON.stringify(withoutMatrix(data))}\n`)
-    else process.stdout.write(`${printExplanation(data, { color: colorful(), width: width(), top, isDemo, layer, head })}\n`)
+    else
+      process.stdout.write(
+        `${printExplanation(data, { color: colorful(), width: width(), top, isDemo, layer, head })}\n`,
+      )
     if (out !== undefined) process[p.values.json ? 'stderr' : 'stdout'].write(`report: ${out}\n`)
   } finally {
     status.clear()
@@ -96,16 +109,25 @@ async function writeReport(path: string, html: string): Promise<void> {
     await saveFile(path, html)
   } catch (error) {
     const code = (error as { code?: string }).code
-    const why = code === 'ENOENT' ? 'its folder does not exist' : code === 'EISDIR' ? 'it is a folder' : (error as Error).message
+    const why =
+      code === 'ENOENT'
+        ? 'its folder does not exist'
+        : code === 'EISDIR'
+          ? 'it is a folder'
+          : (error as Error).message
     throw new UsageError(`--out ${path} cannot be written: ${why}; name a file in a folder that exists`)
   }
 }
 
 function linesOf(text: string, file: string): string[] {
-  const lines = text.split(/\r?\n/).map((l) => l.trim()).filter((l) => l !== '')
+  const lines = text
+    .split(/\r?\n/)
+    .map((l) => l.trim())
+    .filter((l) => l !== '')
   if (lines.length === 0) throw new UsageError(`--with ${file} has no lines; put one sentence on each line`)
   return lines
 }
 
-const colorful = (): boolean => process.stdout.isTTY === true && process.env.NO_COLOR === undefined && process.env.TERM !== 'dumb'
+const colorful = (): boolean =>
+  process.stdout.isTTY === true && process.env.NO_COLOR === undefined && process.env.TERM !== 'dumb'
 const width = (): number => Math.max(40, Math.min(120, process.stdout.columns ?? 100))

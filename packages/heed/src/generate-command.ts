@@ -1,6 +1,6 @@
 /** `heed generate`: continues a text, token by token. */
 import { generate, loadModel } from '@heed/models'
-import { integerOf, numberOf, optionHelp, type Options, parseArgs, stringOf } from './args.js'
+import { integerOf, numberOf, type Options, optionHelp, parseArgs, stringOf } from './args.js'
 import { useBackend } from './backend.js'
 import { UsageError } from './errors.js'
 import { textFrom } from './text-input.js'
@@ -36,7 +36,10 @@ export async function generateCommand(argv: readonly string[]): Promise<void> {
   await useBackend(stringOf(p, 'backend'))
   const folder = stringOf(p, 'model')
   const model = await loadModel(folder === undefined || folder === 'built-in' ? undefined : folder)
-  if (model.kind !== 'decoder') throw new UsageError(`--model ${folder} is an encoder; it fills masks but continues no text: heed explain`)
+  if (model.kind !== 'decoder')
+    throw new UsageError(
+      `--model ${folder} is an encoder; it fills masks but continues no text: heed explain`,
+    )
   process.stdout.write(text)
   const given = Object.fromEntries(Object.entries(options).filter(([, v]) => v !== undefined))
   for await (const piece of generate(model, text, given)) process.stdout.write(piece.text)

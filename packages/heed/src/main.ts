@@ -1,6 +1,7 @@
 /** `heed`: which command, its help, and how errors end. Commands hold no arithmetic on tensors. */
-import { oneLine, UsageError } from './errors.js'
+
 import { nearestNames } from '@heed/tensor'
+import { oneLine, UsageError } from './errors.js'
 import { versions } from './versions.js'
 
 interface Command {
@@ -43,7 +44,10 @@ export async function main(argv: readonly string[]): Promise<number> {
       return 0
     }
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-    if (!command) throw new UsageError(`unknown command '${name}'; did you mean ${nearestNames(name, Object.keys(commands), 1)[0]}? See heed --help`)
+    if (!command)
+      throw new UsageError(
+        `unknown command '${name}'; did you mean ${nearestNames(name, Object.keys(commands), 1)[0]}? See heed --help`,
+      )
     await command.run(rest)
     return 0
   } catch (error) {

@@ -17,7 +17,8 @@ export async function readTextFile(path: string, option: string): Promise<string
     bytes = await readFile(path)
   } catch (error) {
     const code = (error as { code?: string }).code
-    const why = code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a folder' : `cannot be read (${code})`
+    const why =
+      code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a folder' : `cannot be read (${code})`
     throw new UsageError(`${option} ${path}: the file ${why}; name a text file`)
   }
   return decode(bytes, path)
@@ -40,7 +41,8 @@ export const DEMO_SENTENCE = 'When Mary and John went to the store, John gave a 
 /** The text of `heed explain` and `heed generate`. */
 export async function textFrom(words: readonly string[], file: string | undefined): Promise<TextSource> {
   if (file !== undefined && words.length > 0) throw new UsageError(`give the text or --file, not both`)
-  if (file !== undefined) return nonEmpty(stripFinalNewline(await readTextFile(file, '--file')), `--file ${file}`)
+  if (file !== undefined)
+    return nonEmpty(stripFinalNewline(await readTextFile(file, '--file')), `--file ${file}`)
   if (words.length > 1) throw new UsageError(`${words.length} texts are given; put one text in quotes`)
   if (words[0] === '-') return nonEmpty(stripFinalNewline(await readStandardInput()), 'standard input')
   if (words.length === 1) return nonEmpty(words[0], 'the text')
