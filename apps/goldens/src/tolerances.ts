@@ -14,7 +14,22 @@ interface Widening {
   reason: string
 }
 
-export const widenings: readonly Widening[] = []
+export const widenings: readonly Widening[] = [
+  {
+    format: 'models-text',
+    cases: '*/cotangent-loss',
+    rtol: 1e-6,
+    reason:
+      'a float32 sum of hundreds of products, 16 ulps of its value (Hugging Face is 1 to 2 off from float64)',
+  },
+  {
+    format: 'models-text',
+    cases: '*/grad',
+    rtol: 2e-7,
+    reason:
+      "of the model's largest gradient: what is zero in exact arithmetic (key biases) is rounding noise of that size",
+  },
+]
 
 /** The tolerance to use for a case: the collection's own, or the wider one of the table with its reason. */
 export function widen(format: string, id: string, own: Tolerance, table = widenings): Tolerance {

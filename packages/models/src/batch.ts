@@ -21,10 +21,17 @@ export interface EncodeTextOptions {
  */
 export function encodeText(model: TextModel, text: string, options: EncodeTextOptions = {}): Encoding {
   const { tokenizer, config } = model
-  if (!tokenizer) throw new InputError(`${model.source}: has no tokenizer.json, so it reads no text; pass ids, or add the file`)
+  if (!tokenizer)
+    throw new InputError(
+      `${model.source}: has no tokenizer.json, so it reads no text; pass ids, or add the file`,
+    )
   if (typeof text !== 'string') throw new InputError(`run: the text is ${typeof text}, expected a string`)
   const { truncate = false, ...rest } = options
-  const encoding = tokenizer.encode(text, { ...rest, padding: false, truncation: truncate ? { maxLength: config.nCtx } : false })
+  const encoding = tokenizer.encode(text, {
+    ...rest,
+    padding: false,
+    truncation: truncate ? { maxLength: config.nCtx } : false,
+  })
   const { length } = encoding.ids
   if (length === 0)
     throw new InputError(
@@ -66,7 +73,8 @@ export interface BatchOfOptions {
 export function batchOf(model: TextModel, texts: readonly string[], options: BatchOfOptions = {}): TextBatch {
   checkOptions('batchOf', options, ['padSide', 'addSpecialTokens', 'truncate'])
   const { padSide = 'right', ...rest } = options
-  if (padSide !== 'left' && padSide !== 'right') throw new InputError(`batchOf: padSide is '${padSide}', expected 'left' or 'right'`)
+  if (padSide !== 'left' && padSide !== 'right')
+    throw new InputError(`batchOf: padSide is '${padSide}', expected 'left' or 'right'`)
   if (texts.length === 0) throw new InputError('batchOf: there are no texts')
   const rows = texts.map((text) => encodeText(model, text, rest))
   return padRows(
@@ -81,7 +89,10 @@ export interface Row {
 }
 
 /** The tensors of rows of different lengths. */
-export function padRows(rows: readonly Row[], o: { padSide: 'left' | 'right'; padId: number; withTypes?: boolean }): TextBatch {
+export function padRows(
+  rows: readonly Row[],
+  o: { padSide: 'left' | 'right'; padId: number; withTypes?: boolean },
+): TextBatch {
   const width = Math.max(...rows.map((r) => r.ids.length))
   const fill = (values: readonly number[], pad: number): number[] => {
     const extra = new Array<number>(width - values.length).fill(pad)
@@ -89,7 +100,12 @@ export function padRows(rows: readonly Row[], o: { padSide: 'left' | 'right'; pa
   }
   const grid = (values: readonly (readonly number[])[]): Tensor =>
     tensor(Int32Array.from(values.flat()), { shape: [rows.length, width], dtype: 'i32' })
-  const mask = rows.map((r) => fill(r.ids.map(() => 1), 0))
+  const mask = rows.map((r) =>
+    fill(
+      r.ids.map(() => 1),
+      0,
+    ),
+  )
   return {
     ids: grid(rows.map((r) => fill(r.ids, o.padId))),
     ...(o.withTypes ? { typeIds: grid(rows.map((r) => fill(r.typeIds ?? r.ids.map(() => 0), 0))) } : {}),

@@ -9,8 +9,8 @@ import {
   activation as activationOf,
   add,
   type Context,
-  matmul,
   type ModelInput,
+  matmul,
   reshape,
   slice,
   stack,
@@ -78,10 +78,12 @@ function readConfig(hf: HfConfig, head: HeadKind, nLabel: number, tensors: reado
   hf.refuse('add_cross_attention', 'a BERT that reads an encoder is not built')
   hf.refuse('pruned_heads', 'heads are not pruned')
   const positions = hf.text('position_embedding_type', 'absolute')
-  if (positions !== 'absolute') hf.fail(`position_embedding_type '${positions}' is not supported; 'absolute' is`)
+  if (positions !== 'absolute')
+    hf.fail(`position_embedding_type '${positions}' is not supported; 'absolute' is`)
   const dModel = hf.size(['hidden_size'], 768)
   const nHead = hf.size(['num_attention_heads'], 12)
-  if (dModel % nHead !== 0) hf.fail(`hidden_size ${dModel} does not divide into num_attention_heads ${nHead} heads`)
+  if (dModel % nHead !== 0)
+    hf.fail(`hidden_size ${dModel} does not divide into num_attention_heads ${nHead} heads`)
   return {
     family: 'bert',
     head,
@@ -151,7 +153,8 @@ function build(c: BertConfig, key?: Tensor): Network {
     if (head === 'classes') return tap('logits', m.classifier(pooled as Tensor)) // [batch, class]
     const logits = m.classifier(x) // [batch, position, class]
     if (head !== 'span') return tap('logits', logits)
-    const one = (k: number): Tensor => reshape(slice(logits, [null, null, [k, k + 1]]), logits.shape.slice(0, 2))
+    const one = (k: number): Tensor =>
+      reshape(slice(logits, [null, null, [k, k + 1]]), logits.shape.slice(0, 2))
     // [batch, position] each, put together again so that an edit of one reaches the output
     return tap('logits', stack([tap('start_logits', one(0)), tap('end_logits', one(1))], 2))
   })
@@ -208,7 +211,8 @@ function weights(c: BertConfig): WeightTable {
       })
   }
   if (head === 'span') dense('qa_outputs', d, 2, 'classifier.w', 'classifier.b')
-  if (head === 'classes' || head === 'token-classes') dense('classifier', d, c.nLabel, 'classifier.w', 'classifier.b')
+  if (head === 'classes' || head === 'token-classes')
+    dense('classifier', d, c.nLabel, 'classifier.w', 'classifier.b')
   return {
     rules,
     spellings,

@@ -42,7 +42,8 @@ export function pool(hidden: Tensor, mask: Tensor | null, pooling: Pooling): Ten
   const isToken = mask ? reshape(mask, [mask.shape[0], length, 1]) : null
   let y: Tensor
   if (pooling.mode === 'cls') y = reshape(slice(hidden, [null, [0, 1]]), [batch, width])
-  else if (pooling.mode === 'max') y = max(isToken ? where(isToken, hidden, Number.NEGATIVE_INFINITY) : hidden, { axes: 1 })
+  else if (pooling.mode === 'max')
+    y = max(isToken ? where(isToken, hidden, Number.NEGATIVE_INFINITY) : hidden, { axes: 1 })
   else if (isToken) {
     const weight = cast(isToken, 'f32')
     y = div(sum(mul(hidden, weight), { axes: 1 }), sum(weight, { axes: 1 }))
@@ -54,13 +55,18 @@ const lastHidden = (model: TextModel): string => `blocks.${model.config.nLayer -
 
 function poolingOf(model: TextModel): Pooling {
   if (model.pooling) return model.pooling
-  throw new InputError(`this ${model.kind} makes no sentence vectors; use an encoder such as all-MiniLM-L6-v2`)
+  throw new InputError(
+    `this ${model.kind} makes no sentence vectors; use an encoder such as all-MiniLM-L6-v2`,
+  )
 }
 
 /** The sentence vector of a run on one text [batch, dModel]: lazy and differentiable. */
 export function sentenceVector(run: TextRun): Tensor {
   const { textModel } = run
-  const mask = run.input instanceof Object && 'mask' in run.input && run.input.mask instanceof Tensor ? run.input.mask : null
+  const mask =
+    run.input instanceof Object && 'mask' in run.input && run.input.mask instanceof Tensor
+      ? run.input.mask
+      : null
   return pool(run.get(lastHidden(textModel)), mask, poolingOf(textModel))
 }
 
@@ -75,7 +81,11 @@ export interface EmbedOptions {
 }
 
 /** Sentence vectors [text, dModel]. Texts of similar length go together; the order stays. */
-export async function embedTexts(model: TextModel, texts: readonly string[], options: EmbedOptions = {}): Promise<Tensor> {
+export async function embedTexts(
+  model: TextModel,
+  texts: readonly string[],
+  options: EmbedOptions = {},
+): Promise<Tensor> {
   checkOptions('embed', options, ['truncate', 'batchSize', 'onProgress', 'signal'])
   const pooling = poolingOf(model)
   const { batchSize = 16, truncate = false } = options
@@ -84,15 +94,22 @@ export async function embedTexts(model: TextModel, texts: readonly string[], opt
   const limit = pooling.maxTokens
   const long = limit === null ? undefined : rows.find((r) => r.ids.length > limit)
   if (long && limit !== null && !truncate)
-    throw new InputError(`embed: text ${long.at} has ${long.ids.length} tokens, this model's vectors read ${limit}; shorten it, or pass { truncate: true }`)
-  const cut = limit === null ? rows : rows.map((r) => (r.ids.length > limit ? { ...r, ...cutRow(r, limit) } : r))
+    throw new InputError(
+      `embed: text ${long.at} has ${long.ids.length} tokens, this model's vectors read ${limit}; shorten it, or pass { truncate: true }`,
+    )
+  const cut =
+    limit === null ? rows : rows.map((r) => (r.ids.length > limit ? { ...r, ...cutRow(r, limit) } : r))
   const sorted = [...cut].sort((a, b) => a.ids.length - b.ids.length || a.at - b.at)
   const width = model.config.dModel
   const out = new Float32Array(texts.length * width)
   for (let i = 0; i < sorted.length; i += batchSize) {
     options.signal?.throwIfAborted()
     const part = sorted.slice(i, i + batchSize)
-    const input = padRows(part, { padSide: 'right', padId: model.padId ?? 0, withTypes: 'nType' in model.config })
+    const input = padRows(part, {
+      padSide: 'right',
+      padId: model.padId ?? 0,
+      withTypes: 'nType' in model.config,
+    })
     const run = traceLazy<InputLike>(model, input)
     const vectors = pool(run.get(lastHidden(model)), input.mask, pooling)
     await realize([vectors])
@@ -131,11 +148,17 @@ export async function readPooling(folder: Folder, dModel: number): Promise<Pooli
       pooling = { ...pooling, mode: await readMode(folder, String(path), dModel) }
       isPooled = true
     } else if (kind === 'Normalize') pooling = { ...pooling, normalize: true }
-    else throw new ModelError(file, `module ${String(type)} is not supported; Transformer, Pooling and Normalize are`)
+    else
+      throw new ModelError(
+        file,
+        `module ${String(type)} is not supported; Transformer, Pooling and Normalize are`,
+      )
   }
   if (!isPooled) throw new ModelError(file, 'has no Pooling module, so it gives no sentence vectors')
   if (!(await folder.has('sentence_bert_config.json'))) return pooling
-  const { max_seq_length: maxTokens } = (await folder.json('sentence_bert_config.json')) as { max_seq_length?: unknown }
+  const { max_seq_length: maxTokens } = (await folder.json('sentence_bert_config.json')) as {
+    max_seq_length?: unknown
+  }
   return { ...pooling, maxTokens: typeof maxTokens === 'number' ? maxTokens : null }
 }
 
@@ -146,7 +169,9 @@ async function readMode(folder: Folder, path: string, dModel: number): Promise<P
   const size = config.word_embedding_dimension ?? config.embedding_dimension
   if (typeof size === 'number' && size !== dModel)
     throw new ModelError(file, `word_embedding_dimension is ${size}, the model's width is ${dModel}`)
-  const on = Object.entries(config).flatMap(([key, value]) => (key.startsWith('pooling_mode_') && value === true ? [key.slice(13)] : []))
+  const on = Object.entries(config).flatMap(([key, value]) =>
+    key.startsWith('pooling_mode_') && value === true ? [key.slice(13)] : [],
+  )
   if (typeof config.pooling_mode === 'string') on.push(config.pooling_mode)
   const known: Readonly<Record<string, Pooling['mode']>> = {
     mean_tokens: 'mean',
@@ -157,5 +182,8 @@ async function readMode(folder: Folder, path: string, dModel: number): Promise<P
     max: 'max',
   }
   if (on.length === 1 && Object.hasOwn(known, on[0])) return known[on[0]]
-  throw new ModelError(file, `pooling ${on.length === 0 ? 'is not given' : on.join(' and ')}; one of mean_tokens, cls_token, max_tokens is supported`)
+  throw new ModelError(
+    file,
+    `pooling ${on.length === 0 ? 'is not given' : on.join(' and ')}; one of mean_tokens, cls_token, max_tokens is supported`,
+  )
 }

@@ -4,7 +4,15 @@
  */
 import { attention, causal, learnedPositions, preNormBlock } from '@heed/attention'
 import { dropout, embedding, layerNorm, mlp, module, normal, param } from '@heed/nn'
-import { type ActivationName, add, type Context, matmul, type ModelInput, type Tensor, tap } from '@heed/tensor'
+import {
+  type ActivationName,
+  add,
+  type Context,
+  type ModelInput,
+  matmul,
+  type Tensor,
+  tap,
+} from '@heed/tensor'
 import type { Described, Family, ModelConfig, Network } from './family.js'
 import { activationKey, type HfConfig } from './hf-config.js'
 import type { WeightRule, WeightTable } from './weight-rules.js'
@@ -113,7 +121,8 @@ function weights(c: Gpt2Config): WeightTable {
   }
   add('transformer.ln_f.weight', [d], 'ln_final.w')
   add('transformer.ln_f.bias', [d], 'ln_final.b')
-  if (!c.tied) rules.push({ file: 'lm_head.weight', shape: [c.nVocab, d], parameters: ['unembed.w'], transposed: true })
+  if (!c.tied)
+    rules.push({ file: 'lm_head.weight', shape: [c.nVocab, d], parameters: ['unembed.w'], transposed: true })
   return {
     rules,
     spellings: (file) => [file.replace(/^transformer\./, '')],
@@ -138,7 +147,10 @@ export const gpt2: Family = {
       labels: [],
       build: (key) => build(config, key),
       weights: weights(config),
-      notes: architecture === 'GPT2Model' ? ['GPT2Model has no head of its own: logits come from the embedding'] : [],
+      notes:
+        architecture === 'GPT2Model'
+          ? ['GPT2Model has no head of its own: logits come from the embedding']
+          : [],
       bosId: hf.id('bos_token_id'),
       eosId: hf.id('eos_token_id'),
       padId: hf.id('pad_token_id'),

@@ -29,7 +29,10 @@ const CHANGING =
 
 /** The values of a key that leave the computation alone. */
 const isOff = (value: unknown): boolean =>
-  value === null || value === false || (Array.isArray(value) && value.length === 0) || (typeof value === 'object' && Object.keys(value as object).length === 0)
+  value === null ||
+  value === false ||
+  (Array.isArray(value) && value.length === 0) ||
+  (typeof value === 'object' && Object.keys(value as object).length === 0)
 
 /** The activations of Hugging Face's `ACT2FN` that are built, by the name of the function here. */
 const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
@@ -54,7 +57,11 @@ const ACTIVATIONS: Readonly<Record<string, ActivationName>> = {
 
 /** The name under which Hugging Face knows an activation. */
 export function activationKey(name: ActivationName): string {
-  const preferred: Partial<Record<ActivationName, string>> = { geluTanh: 'gelu_new', silu: 'silu', gelu: 'gelu' }
+  const preferred: Partial<Record<ActivationName, string>> = {
+    geluTanh: 'gelu_new',
+    silu: 'silu',
+    gelu: 'gelu',
+  }
   const key = preferred[name] ?? Object.keys(ACTIVATIONS).find((k) => ACTIVATIONS[k] === name)
   if (!key) throw new OptionError(`activation '${name}' has no name in Hugging Face's config.json`)
   return key
@@ -80,7 +87,9 @@ export class HfConfig {
     // one meaning under two spellings: they have to agree
     for (const other of present.slice(1))
       if (JSON.stringify(this.values[other]) !== JSON.stringify(this.values[present[0]]))
-        this.fail(`${present[0]} is ${JSON.stringify(this.values[present[0]])} and ${other} is ${JSON.stringify(this.values[other])}; they mean the same`)
+        this.fail(
+          `${present[0]} is ${JSON.stringify(this.values[present[0]])} and ${other} is ${JSON.stringify(this.values[other])}; they mean the same`,
+        )
     return present.length > 0 ? [present[0], this.values[present[0]]] : undefined
   }
   /** A positive integer under any of its spellings. */
@@ -99,13 +108,15 @@ export class HfConfig {
     const found = this.find(keys)
     if (!found) return fallback
     const [key, value] = found
-    if (typeof value !== 'number' || !Number.isFinite(value)) this.fail(`${key} is ${JSON.stringify(value)}, expected a number`)
+    if (typeof value !== 'number' || !Number.isFinite(value))
+      this.fail(`${key} is ${JSON.stringify(value)}, expected a number`)
     return value as number
   }
   flag(key: string, fallback: boolean): boolean {
     const found = this.find([key])
     if (!found) return fallback
-    if (typeof found[1] !== 'boolean') this.fail(`${key} is ${JSON.stringify(found[1])}, expected true or false`)
+    if (typeof found[1] !== 'boolean')
+      this.fail(`${key} is ${JSON.stringify(found[1])}, expected true or false`)
     return found[1] as boolean
   }
   text(key: string, fallback: string): string {
@@ -119,7 +130,8 @@ export class HfConfig {
     const found = this.find([key])
     if (!found) return null
     const value = Array.isArray(found[1]) ? found[1][0] : found[1]
-    if (typeof value !== 'number' || !Number.isInteger(value)) this.fail(`${key} is ${JSON.stringify(found[1])}, expected a token id`)
+    if (typeof value !== 'number' || !Number.isInteger(value))
+      this.fail(`${key} is ${JSON.stringify(found[1])}, expected a token id`)
     return value as number
   }
   activation(key: string, fallback: string): ActivationName {
@@ -132,7 +144,8 @@ export class HfConfig {
   refuse(key: string, why: string): void {
     this.read.add(key)
     const value = this.values[key]
-    if (value !== undefined && !isOff(value)) this.fail(`${key} ${JSON.stringify(value)} is not supported: ${why}`)
+    if (value !== undefined && !isOff(value))
+      this.fail(`${key} ${JSON.stringify(value)} is not supported: ${why}`)
   }
   /** Keys that mean nothing for this model. */
   skip(...keys: string[]): void {
@@ -163,7 +176,9 @@ export class HfConfig {
     const rest = Object.keys(this.values).filter((key) => !this.read.has(key) && !HARMLESS.has(key))
     for (const key of rest)
       if (CHANGING.test(key) && !isOff(this.values[key]))
-        this.fail(`${key} ${JSON.stringify(this.values[key]).slice(0, 80)} changes the computation and is not supported for model_type '${String(this.values.model_type)}'`)
+        this.fail(
+          `${key} ${JSON.stringify(this.values[key]).slice(0, 80)} changes the computation and is not supported for model_type '${String(this.values.model_type)}'`,
+        )
     return rest.filter((key) => !isOff(this.values[key]))
   }
 }

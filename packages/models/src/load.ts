@@ -53,7 +53,9 @@ export async function loadModel(source?: ModelSource, options: LoadOptions = {})
     const network = described.build()
     const ignored = await fill(network, described, weights, options.onProgress)
     const pooling =
-      described.kind === 'encoder' ? ((await readPooling(folder, described.config.dModel)) ?? meanPooling) : null
+      described.kind === 'encoder'
+        ? ((await readPooling(folder, described.config.dModel)) ?? meanPooling)
+        : null
     await ensureBackend()
     return assembleModel({
       described,
@@ -97,7 +99,8 @@ async function fill(
     found.set(path, tensor(data, shape))
   }
   for (const path of values.keys())
-    if (!wanted.has(path)) throw new ModelError(weights.name, `a weight rule fills ${path}, which the model does not have`)
+    if (!wanted.has(path))
+      throw new ModelError(weights.name, `a weight rule fills ${path}, which the model does not have`)
   setParameters(network, found)
   return ignored
 }
@@ -116,7 +119,8 @@ const inFolder = (folder: Folder, file: string): string => `${folder.name.replac
 async function readConfig(folder: Folder, file: string): Promise<Readonly<Record<string, unknown>>> {
   if (!(await folder.has(file))) {
     const others = (await folder.list?.()) ?? []
-    const have = others.length > 0 ? `it has ${others.slice(0, 8).join(', ')}` : folder.list ? 'it is empty' : ''
+    const have =
+      others.length > 0 ? `it has ${others.slice(0, 8).join(', ')}` : folder.list ? 'it is empty' : ''
     throw new ModelError(folder.name, `has no ${file}, so it is no model folder${have ? `; ${have}` : ''}`)
   }
   const values = await folder.json(file)
@@ -130,7 +134,8 @@ function familyOf(config: Readonly<Record<string, unknown>>, file: string): Fami
   const known = families.map((f) => f.modelType).join(', ')
   if (type === undefined) throw new ConfigError(file, `has no model_type; supported are ${known}`)
   const family = families.find((f) => f.modelType === type)
-  if (!family) throw new ConfigError(file, `model_type ${JSON.stringify(type)} is not supported; supported are ${known}`)
+  if (!family)
+    throw new ConfigError(file, `model_type ${JSON.stringify(type)} is not supported; supported are ${known}`)
   return family
 }
 
@@ -140,7 +145,8 @@ async function readTokenizer(folder: Folder): Promise<Tokenizer | null> {
   try {
     return tokenizerFromJson(text)
   } catch (error) {
-    if (error instanceof TokenizerError) error.message = `${inFolder(folder, 'tokenizer.json')}: ${error.message}`
+    if (error instanceof TokenizerError)
+      error.message = `${inFolder(folder, 'tokenizer.json')}: ${error.message}`
     throw error
   }
 }

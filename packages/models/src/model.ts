@@ -2,7 +2,15 @@
  * A model with everything a person needs at hand: called with ids like any model, run on text, walked by parameters. It is
  * the network's own module with properties added; how it was loaded is `load`'s business.
  */
-import { type Context, type HasParts, type Model, type ModelInput, PARTS, parameters, type Tensor } from '@heed/tensor'
+import {
+  type Context,
+  type HasParts,
+  type Model,
+  type ModelInput,
+  PARTS,
+  parameters,
+  type Tensor,
+} from '@heed/tensor'
 import type { Tokenizer } from '@heed/tokenizer'
 import { type BatchOfOptions, batchOf, encodeText, type TextBatch } from './batch.js'
 import { type EmbedOptions, embedTexts, type Pooling } from './embed.js'
@@ -70,7 +78,9 @@ export function assembleModel(parts: ModelParts): TextModel {
   const config = Object.freeze({ ...described.config })
   const needTokenizer = (): Tokenizer => {
     if (tokenizer) return tokenizer
-    throw new InputError(`${parts.source}: has no tokenizer.json, so it reads no text; pass ids, or add the file`)
+    throw new InputError(
+      `${parts.source}: has no tokenizer.json, so it reads no text; pass ids, or add the file`,
+    )
   }
   const self = ((input: InputLike, ctx?: Context): Tensor => {
     const checked: ModelInput = toInput(input, config as ModelConfig & { nType?: number })
@@ -105,7 +115,8 @@ export function assembleModel(parts: ModelParts): TextModel {
     embed: (texts, options) => embedTexts(self, texts, options),
   }
   Object.defineProperty(self, PARTS, { value: network[PARTS] })
-  for (const [key, value] of Object.entries(properties)) Object.defineProperty(self, key, { value, enumerable: true })
+  for (const [key, value] of Object.entries(properties))
+    Object.defineProperty(self, key, { value, enumerable: true })
   Object.defineProperty(self, 'parameters', { enumerable: true, get: () => parameters(network) })
   Object.defineProperty(self, Symbol.for('nodejs.util.inspect.custom'), { value: () => describe(self) })
   return self

@@ -22,7 +22,10 @@ export interface SamplingOptions {
 }
 
 export function temperature(value: number): Processor {
-  if (!(value > 0)) throw new OptionError(`temperature is ${value}, expected a number above 0 (0 is greedy and needs no processor)`)
+  if (!(value > 0))
+    throw new OptionError(
+      `temperature is ${value}, expected a number above 0 (0 is greedy and needs no processor)`,
+    )
   return (scores) => scores.map((v) => v / value)
 }
 
@@ -53,17 +56,12 @@ export function topP(p: number, minTokens = 1): Processor {
   }
 }
 
-export function minP(p: number, minTokens = 1): Processor {
+export function minP(p: number): Processor {
   if (!(p >= 0 && p <= 1)) throw new OptionError(`minP is ${p}, expected a number from 0 to 1`)
   return (scores) => {
     const probability = softmax(scores)
     const limit = p * probability.reduce((a, b) => Math.max(a, b), 0)
-    const kept = new Set(
-      Array.from(scores, (_, i) => i)
-        .sort((a, b) => scores[b] - scores[a] || a - b)
-        .slice(0, minTokens),
-    )
-    return scores.map((v, i) => (probability[i] < limit && !kept.has(i) ? Number.NEGATIVE_INFINITY : v))
+    return scores.map((v, i) => (probability[i] < limit ? Number.NEGATIVE_INFINITY : v))
   }
 }
 
@@ -119,9 +117,11 @@ export type Chooser = (logits: ArrayLike<number>, ids: readonly number[], step: 
 /** The chain in Hugging Face's order: repetition penalty, temperature, top-k, top-p, min-p; then the largest or a draw. */
 export function chooser(options: SamplingOptions & { seed?: number }): Chooser {
   const t = options.temperature ?? 0
-  if (typeof t !== 'number' || !(t >= 0)) throw new OptionError(`temperature is ${t}, expected a number from 0 (greedy) on`)
+  if (typeof t !== 'number' || !(t >= 0))
+    throw new OptionError(`temperature is ${t}, expected a number from 0 (greedy) on`)
   const seed = options.seed ?? Math.floor(Math.random() * 2 ** 32)
-  if (!Number.isSafeInteger(seed) || seed < 0) throw new OptionError(`seed is ${seed}, expected a non-negative integer`)
+  if (!Number.isSafeInteger(seed) || seed < 0)
+    throw new OptionError(`seed is ${seed}, expected a non-negative integer`)
   const chain: Processor[] = []
   if (options.repetitionPenalty !== undefined) chain.push(repetitionPenalty(options.repetitionPenalty))
   const isGreedy = t === 0
@@ -129,7 +129,10 @@ export function chooser(options: SamplingOptions & { seed?: number }): Chooser {
   const warpers = { topK: options.topK, topP: options.topP, minP: options.minP }
   if (isGreedy)
     for (const [name, value] of Object.entries(warpers))
-      if (value !== undefined) throw new OptionError(`${name} without a temperature changes nothing; add temperature: 1, or leave it out`)
+      if (value !== undefined)
+        throw new OptionError(
+          `${name} without a temperature changes nothing; add temperature: 1, or leave it out`,
+        )
   if (warpers.topK !== undefined) chain.push(topK(warpers.topK))
   if (warpers.topP !== undefined) chain.push(topP(warpers.topP))
   if (warpers.minP !== undefined) chain.push(minP(warpers.minP))

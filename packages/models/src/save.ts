@@ -75,6 +75,8 @@ function sentenceFiles(model: TextModel): Partial<ModelFiles> {
       null,
       2,
     )}\n`,
-    ...(maxTokens === null ? {} : { 'sentence_bert_config.json': `${JSON.stringify({ max_seq_length: maxTokens })}\n` }),
+    ...(maxTokens === null
+      ? {}
+      : { 'sentence_bert_config.json': `${JSON.stringify({ max_seq_length: maxTokens })}\n` }),
   }
 }

@@ -6,9 +6,9 @@ import {
   type Edits,
   exp,
   logSoftmax,
+  Run,
   realize,
   reshape,
-  Run,
   slice,
   type TapGlob,
   type Tensor,
@@ -122,21 +122,31 @@ export class TextRun extends Run<InputLike> {
     const { textModel } = this
     const count = this.output.shape[this.output.rank - 1]
     if (typeof token === 'number') {
-      if (!Number.isInteger(token) || token < 0 || token >= count) throw new InputError(`token id ${token} is outside 0..${count - 1}`)
+      if (!Number.isInteger(token) || token < 0 || token >= count)
+        throw new InputError(`token id ${token} is outside 0..${count - 1}`)
       return token
     }
     if (this.isClasses()) {
       const id = textModel.labels.indexOf(token)
-      if (id < 0) throw new InputError(`class ${JSON.stringify(token)} is unknown; classes are ${textModel.labels.join(', ')}`)
+      if (id < 0)
+        throw new InputError(
+          `class ${JSON.stringify(token)} is unknown; classes are ${textModel.labels.join(', ')}`,
+        )
       return id
     }
     const { tokenizer } = textModel
     if (!tokenizer) throw new InputError(`${textModel.source}: has no tokenizer.json; give the token's id`)
-    const { ids, tokens } = tokenizer.encode(token, { addSpecialTokens: false, padding: false, truncation: false })
+    const { ids, tokens } = tokenizer.encode(token, {
+      addSpecialTokens: false,
+      padding: false,
+      truncation: false,
+    })
     if (ids.length === 1) return ids[0]
     const literal = tokenizer.tokenToId(token)
     if (literal !== undefined) return literal
-    const pieces = ids.map((id, i) => JSON.stringify(tokens[i] === undefined ? `<${id}>` : textModel.tokenText(id)))
+    const pieces = ids.map((id, i) =>
+      JSON.stringify(tokens[i] === undefined ? `<${id}>` : textModel.tokenText(id)),
+    )
     throw new InputError(
       `${JSON.stringify(token)} is ${ids.length} tokens (${pieces.join(' ')}), expected one; choose one of them, or give an id`,
     )
@@ -160,31 +170,40 @@ export class TextRun extends Run<InputLike> {
   private place({ row = 0, position }: At): { row: number; position: number | null } {
     const { head } = this.textModel
     if (head === 'none' || head === 'span')
-      throw new InputError(`this model has no token predictions: its head is '${head}'; read run.output or its taps`)
+      throw new InputError(
+        `this model has no token predictions: its head is '${head}'; read run.output or its taps`,
+      )
     const rows = this.output.shape[0]
-    if (!Number.isInteger(row) || row < 0 || row >= rows) throw new InputError(`row ${row} is outside 0..${rows - 1}`)
+    if (!Number.isInteger(row) || row < 0 || row >= rows)
+      throw new InputError(`row ${row} is outside 0..${rows - 1}`)
     if (head === 'classes') {
-      if (position !== undefined) throw new InputError('this model classifies whole texts; leave the position out')
+      if (position !== undefined)
+        throw new InputError('this model classifies whole texts; leave the position out')
       return { row, position: null }
     }
     const length = this.output.shape[1]
     const chosen = position ?? this.defaultPosition(row)
     const p = chosen < 0 ? chosen + length : chosen
-    if (!Number.isInteger(p) || p < 0 || p >= length) throw new InputError(`position ${chosen} is outside 0..${length - 1}`)
+    if (!Number.isInteger(p) || p < 0 || p >= length)
+      throw new InputError(`position ${chosen} is outside 0..${length - 1}`)
     return { row, position: p }
   }
   private defaultPosition(row: number): number {
     if (this.textModel.head !== 'masked-token') return -1
     const mask = this.textModel.tokenizer?.maskToken
     const at = mask ? this.rowIds(row).indexOf(mask.id) : -1
-    if (at < 0) throw new InputError(`the text has no ${mask?.token ?? 'mask token'}; put one where a word is to be predicted, or give a position`)
+    if (at < 0)
+      throw new InputError(
+        `the text has no ${mask?.token ?? 'mask token'}; put one where a word is to be predicted, or give a position`,
+      )
     return at
   }
 
   private logitsAt(at: At, id?: number): Tensor {
     const { row, position } = this.place(at)
     const last = id === undefined ? null : ([id, id + 1] as [number, number])
-    const ranges = position === null ? [[row, row + 1], last] : [[row, row + 1], [position, position + 1], last]
+    const ranges =
+      position === null ? [[row, row + 1], last] : [[row, row + 1], [position, position + 1], last]
     const x = slice(this.output, ranges as ([number, number] | null)[])
     return reshape(x, [id === undefined ? this.output.shape[this.output.rank - 1] : 1])
   }
@@ -220,7 +239,11 @@ export class TextRun extends Run<InputLike> {
 }
 
 /** `model.run`. */
-export async function runModel(model: TextModel, input: string | InputLike, options: RunOptions = {}): Promise<TextRun> {
+export async function runModel(
+  model: TextModel,
+  input: string | InputLike,
+  options: RunOptions = {},
+): Promise<TextRun> {
   checkOptions('run', options, ['keep', 'edit', 'pair', 'addSpecialTokens'])
   const { keep, edit, pair, addSpecialTokens } = options
   const traceOptions = { ...(keep === undefined ? {} : { keep }), ...(edit === undefined ? {} : { edit }) }
@@ -230,7 +253,10 @@ export async function runModel(model: TextModel, input: string | InputLike, opti
       ...(addSpecialTokens === undefined ? {} : { addSpecialTokens }),
     })
     const hasTypes = 'nType' in model.config
-    const asInput = toInput({ ids: encoding.ids, ...(hasTypes ? { typeIds: encoding.typeIds } : {}) }, limitsOf(model))
+    const asInput = toInput(
+      { ids: encoding.ids, ...(hasTypes ? { typeIds: encoding.typeIds } : {}) },
+      limitsOf(model),
+    )
     const run = await trace<InputLike>(model, asInput, traceOptions)
     return new TextRun(run, model, { text: input, encoding, ids: [encoding.ids] }).fetch()
   }
@@ -238,7 +264,11 @@ export async function runModel(model: TextModel, input: string | InputLike, opti
     throw new InputError('run: pair and addSpecialTokens belong to a text; ids already hold what they hold')
   const asInput = toInput(input, limitsOf(model))
   const run = await trace<InputLike>(model, asInput, traceOptions)
-  return new TextRun(run, model, { text: null, encoding: null, ids: (await asInput.ids.array()) as number[][] }).fetch()
+  return new TextRun(run, model, {
+    text: null,
+    encoding: null,
+    ids: (await asInput.ids.array()) as number[][],
+  }).fetch()
 }
 
 const limitsOf = (model: TextModel): { nVocab: number; nCtx: number; nType?: number } => {

@@ -38,7 +38,8 @@ export function fromFile(rule: WeightRule, data: Float32Array): Map<string, Floa
   return new Map(
     parameters.map((path, p) => {
       const out = new Float32Array(rows * part)
-      for (let r = 0; r < rows; r++) out.set(data.subarray(r * width + p * part, r * width + (p + 1) * part), r * part)
+      for (let r = 0; r < rows; r++)
+        out.set(data.subarray(r * width + p * part, r * width + (p + 1) * part), r * part)
       return [path, out]
     }),
   )
@@ -108,7 +109,10 @@ export async function readParameters(
         `tensor ${name} is ${show(shape)}, expected ${show(rule.shape)} from config.json; config and weights do not belong together`,
       )
     if (!/^(F|BF)/.test(dtype))
-      throw new ModelError(weights.name, `tensor ${name} is ${dtype}, expected a float dtype; quantised weights are not supported`)
+      throw new ModelError(
+        weights.name,
+        `tensor ${name} is ${dtype}, expected a float dtype; quantised weights are not supported`,
+      )
     found.set(rule.file, name)
     used.add(name)
   }
@@ -126,13 +130,14 @@ export async function readParameters(
     for (const [path, x] of fromFile(rule, data)) values.set(path, x)
     progress?.(++done, table.rules.length)
   }
-  for (const copy of copies) await checkCopy(weights, copy, found.get((table.copies as Record<string, string>)[copy]) as string)
+  for (const copy of copies)
+    await checkCopy(weights, copy, found.get((table.copies as Record<string, string>)[copy]) as string)
   return { values, ignored: rest }
 }
 
 async function checkCopy(weights: Weights, copy: string, original: string): Promise<void> {
   const [a, b] = [await weights.readF32(copy), await weights.readF32(original)]
-  if (a.length === b.length && a.every((v, i) => v === b[i] || v !== v)) return
+  if (a.length === b.length && a.every((v, i) => Object.is(v, b[i]))) return
   throw new ModelError(
     weights.name,
     `tensor ${copy} differs from ${original}, but config.json ties the two; set tie_word_embeddings to false to use both`,
@@ -146,4 +151,5 @@ function nearest(name: string, names: readonly string[]): string {
 }
 
 /** How many numbers the rules describe. */
-export const parameterCount = (rules: readonly WeightRule[]): number => rules.reduce((n, r) => n + sizeOf(r.shape), 0)
+export const parameterCount = (rules: readonly WeightRule[]): number =>
+  rules.reduce((n, r) => n + sizeOf(r.shape), 0)
