@@ -44,7 +44,7 @@ export interface DeviceBuffer {
 export interface Report {
   readonly backend: string
   readonly precision: Precision
-  /** Nodes of the graph as users built it, and steps that ran. */
+  /** Nodes of the lowered graph (constants, inputs and views included), and kernels that ran. */
   readonly nodes: number
   readonly steps: number
   readonly ran: readonly {
