@@ -80,6 +80,8 @@ export interface Backend {
   compile(graph: Graph): Executable | Promise<Executable>
   upload(data: TypedArray, shape: Shape, dtype: DType): DeviceBuffer
   download(buffer: DeviceBuffer): Promise<TypedArray>
+  /** The first values at once, where memory can be read without waiting: for printing. */
+  peek?(buffer: DeviceBuffer, count: number): TypedArray
   free(buffer: DeviceBuffer): void
   /** Bytes held by live buffers and arenas. */
   readonly bytesInUse: number

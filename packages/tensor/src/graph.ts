@@ -39,10 +39,15 @@ export interface Room {
   readonly inner: ReadonlyMap<string, Tensor>
 }
 
+/** What the graph knows of a backend: that it may show a few values. */
+export interface DeviceOwner {
+  peek?(buffer: never, count: number): TypedArray
+}
+
 /** Data of a tensor, once it has any: on the host, on a backend, or given away. */
 export interface TensorValue {
   host?: TypedArray
-  device?: { readonly backend: object; readonly buffer: object }
+  device?: { readonly backend: DeviceOwner; readonly buffer: object }
   /** Set when the buffer was handed to a later step; names it. */
   donatedTo?: string
 }
@@ -148,19 +153,28 @@ export class Tensor {
     return Number((await this.data())[0])
   }
   toString(): string {
-    const host = this.value?.host
-    const few = host
-      ? ` [${Array.from(host.slice(0, 6) as Float32Array, (v: number | bigint) => (typeof v === 'bigint' ? `${v}` : round4(v))).join(', ')}${host.length > 6 ? ', …' : ''}]`
-      : this.value
-        ? ' (on the backend)'
-        : ' (not computed)'
-    return `Tensor ${showShape(this.shape)} ${this.dtype}${this.name ? ` '${this.name}'` : ''} ${this.node.op.name}${few}`
+    const name = this.name ? ` '${this.name}'` : ''
+    return `Tensor ${showShape(this.shape)} ${this.dtype}${name} ${this.node.op.name} ${this.preview()}`
+  }
+  /** A few values, where they are at hand without waiting. */
+  private preview(): string {
+    const { value } = this
+    if (!value) return '(not computed)'
+    if (value.donatedTo) return `(donated to ${value.donatedTo})`
+    const few =
+      value.host?.slice(0, SHOWN) ?? value.device?.backend.peek?.(value.device.buffer as never, SHOWN)
+    if (!few) return '(on the backend)'
+    const texts = Array.from(few as Float32Array, (v: number | bigint) =>
+      typeof v === 'bigint' ? `${v}` : round4(v),
+    )
+    return `[${texts.join(', ')}${this.size > SHOWN ? ', …' : ''}]`
   }
   [Symbol.for('nodejs.util.inspect.custom')](): string {
     return this.toString()
   }
 }
 
+const SHOWN = 6
 const round4 = (v: number): string => (Number.isInteger(v) ? `${v}` : `${Number(v.toPrecision(4))}`)
 
 function nest(data: TypedArray, shape: Shape, dtype: DType): unknown {
@@ -339,7 +353,10 @@ export function hashValue(value: unknown): [number, number] {
       for (const x of v) walk(x)
     } else if (v && typeof v === 'object') {
       const key = (v as { hashKey?: string }).hashKey
-      if (key !== undefined) return walk(key)
+      if (key !== undefined) {
+        walk(key)
+        return
+      }
       for (const k of Object.keys(v)) {
         walk(k)
         walk((v as Record<string, unknown>)[k])

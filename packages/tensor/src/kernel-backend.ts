@@ -227,7 +227,7 @@ class Program {
         path: n?.path ?? '',
         scratch: scratch && this.view(scratch),
       },
-      scratchSlot: scratch && scratch.slot,
+      scratchSlot: scratch?.slot ?? null,
       site: n?.site ?? null,
       scan,
     })
@@ -667,6 +667,7 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
       else target.set(data)
       return buffer
     },
+    peek: (buffer, count) => (disposed ? new Float32Array(0) : arrayOf(buffer).slice(0, count)),
     async download(buffer) {
       alive()
       return arrayOf(buffer).slice()

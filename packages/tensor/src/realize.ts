@@ -558,7 +558,7 @@ function bindOne(t: Tensor, backend: Backend, temporary: [Backend, DeviceBuffer]
     } else temporary.push([backend, buffer])
     return { backend, buffer }
   }
-  const device = value.device as { backend: object; buffer: object }
+  const device = value.device as { backend: unknown; buffer: object }
   return { backend: device.backend as Backend, buffer: device.buffer as DeviceBuffer }
 }
 

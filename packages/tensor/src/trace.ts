@@ -47,6 +47,15 @@ export class Run<I = unknown> {
     readonly context: TapContext,
   ) {}
 
+  toString(): string {
+    const names = this.names()
+    const blocks = new Set(names.flatMap((n) => /(^|\.)blocks\.\d+/.exec(n)?.[0] ?? [])).size
+    const where = this.report ? ` on ${this.report.backend}` : ', not realized'
+    return `Run${where}: ${names.length} taps${blocks ? ` in ${blocks} blocks` : ''} (${names.slice(0, 4).join(', ')}${names.length > 4 ? ', …' : ''}), output ${showShape(this.output.shape)}`
+  }
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString()
+  }
   /** Every tap that fired, in order. */
   names(): string[] {
     return this.context.names()
