@@ -10,19 +10,43 @@ beforeAll(() => setBackend(reference({ precision: 'f64' })))
 const [a, b, e, x1, x2] = [1.75, -0.625, 0.25, 0.8, -1.2]
 const additive = plain(
   {
-    embed: { w: rows([[0, 0, 0, 0, 0], [x1, 0, 0, 0, 0], [0, x2, 0, 0, 0], [0, 0, 0, e, 0]]) },
+    embed: {
+      w: rows([
+        [0, 0, 0, 0, 0],
+        [x1, 0, 0, 0, 0],
+        [0, x2, 0, 0, 0],
+        [0, 0, 0, e, 0],
+      ]),
+    },
     pos_embed: { w: zeros([3, 5]) },
     blocks: [
       {
         attn: {
           w_q: zeros([5, 2]),
           w_k: zeros([5, 2]),
-          w_v: rows([[1, 0], [0, 1], [0, 0], [0, 0], [0, 0]]),
-          w_o: rows([[0, 0, 0, 3 * a, 0], [0, 0, 0, 3 * b, 0]]),
+          w_v: rows([
+            [1, 0],
+            [0, 1],
+            [0, 0],
+            [0, 0],
+            [0, 0],
+          ]),
+          w_o: rows([
+            [0, 0, 0, 3 * a, 0],
+            [0, 0, 0, 3 * b, 0],
+          ]),
         },
       },
     ],
-    unembed: { w: rows([[0, 0], [0, 0], [0, 0], [0.5, -0.5], [0, 0]]) },
+    unembed: {
+      w: rows([
+        [0, 0],
+        [0, 0],
+        [0, 0],
+        [0.5, -0.5],
+        [0, 0],
+      ]),
+    },
   },
   { nHead: 2, words: ['yes', 'no', 'maybe', 'ask'] },
 )
@@ -65,17 +89,31 @@ test.each([
   const resid = (await run.get('blocks.2.resid_post').array())[0][3] as number[]
   const mean = (v: number[]): number => (isRms ? 0 : v.reduce((s, x) => s + x, 0) / v.length)
   const centre = mean(resid)
-  const sigma = Math.sqrt(resid.reduce((s, x) => s + (x - centre) ** 2, 0) / resid.length + (isRms ? 1e-6 : 1e-5))
-  const parts = model as unknown as { [k: symbol]: { ln_final: { w: { array(): Promise<number[]> } }; unembed: { w: { array(): Promise<number[][]> } } } }
+  const sigma = Math.sqrt(
+    resid.reduce((s, x) => s + (x - centre) ** 2, 0) / resid.length + (isRms ? 1e-6 : 1e-5),
+  )
+  const parts = model as unknown as {
+    [k: symbol]: {
+      ln_final: { w: { array(): Promise<number[]> } }
+      unembed: { w: { array(): Promise<number[][]> } }
+    }
+  }
   const weights = parts[Object.getOwnPropertySymbols(model)[0]]
   const [gain, unembed] = [await weights.ln_final.w.array(), await weights.unembed.w.array()]
-  const own = result.reduce((s, v, i) => s + (((v - mean(result)) * gain[i]) / sigma) * (unembed[i][6] - unembed[i][2]), 0)
+  const own = result.reduce(
+    (s, v, i) => s + (((v - mean(result)) * gain[i]) / sigma) * (unembed[i][6] - unembed[i][2]),
+    0,
+  )
   expect(two.heads.find((h) => h.layer === 1 && h.head === 1)?.value).toBeCloseTo(own, 10)
-  expect(two.heads.top(99).map((h) => Math.abs(h.value))).toEqual(two.heads.map((h) => Math.abs(h.value)).sort((x, y) => y - x))
+  expect(two.heads.top(99).map((h) => Math.abs(h.value))).toEqual(
+    two.heads.map((h) => Math.abs(h.value)).sort((x, y) => y - x),
+  )
 })
 
 test('sees an edited head as what the edit made of it', async () => {
-  const run = await trace(additive, idsOf([1, 2, 3]), { edit: [{ at: 'blocks.0.attn.z', head: 0, op: 'scale', value: 0 }] })
+  const run = await trace(additive, idsOf([1, 2, 3]), {
+    edit: [{ at: 'blocks.0.attn.z', head: 0, op: 'scale', value: 0 }],
+  })
   const dla = await directLogitAttribution(run, { correct: 0, wrong: 1 })
   expect(dla.heads[0].value).toBe(0)
   expect(dla.value).toBeCloseTo(b * x2 + e, 12)
@@ -83,18 +121,28 @@ test('sees an edited head as what the edit made of it', async () => {
 })
 
 test('what is not defined or cannot be asked is said so', async () => {
-  const post = randomPlain(7, { nLayer: 1, nHead: 2, dModel: 8, nVocab: 11, nCtx: 8 }, { isPostNorm: true, isCausal: false })
+  const post = randomPlain(
+    7,
+    { nLayer: 1, nHead: 2, dModel: 8, nVocab: 11, nCtx: 8 },
+    { isPostNorm: true, isCausal: false },
+  )
   const run = await trace(post, idsOf([1, 5]))
   await expect(directLogitAttribution(run, { token: 1 })).rejects.toThrow(NotDefinedError)
-  await expect(directLogitAttribution(run, { token: 1 })).rejects.toThrow(/not defined: the model is post-norm/)
+  await expect(directLogitAttribution(run, { token: 1 })).rejects.toThrow(
+    /not defined: the model is post-norm/,
+  )
   const ok = await trace(additive, idsOf([1, 2, 3]))
   await expect(directLogitAttribution(ok, {})).rejects.toThrow(/give { token }, or { correct, wrong }/)
   await expect(directLogitAttribution(ok, { token: 0, correct: 1 })).rejects.toThrow(/give { token }/)
   await expect(directLogitAttribution(ok, { token: 2 })).rejects.toThrow(/token id 2 is outside 0..1/)
   await expect(directLogitAttribution(ok, { token: 'yes no' })).rejects.toThrow(/is 2 tokens \("yes" "no"\)/)
   await expect(directLogitAttribution(ok, { token: 0, position: 3 })).rejects.toThrow(/position 3 of 3/)
-  const edited = await trace(randomPlain(7, { nLayer: 1, nHead: 2, dModel: 8, nVocab: 11, nCtx: 8 }), idsOf([1, 5]), {
-    edit: [{ at: 'ln_final', op: 'add', value: [3, 1, 4, 1, 5, 9, 2, 6] }],
-  })
+  const edited = await trace(
+    randomPlain(7, { nLayer: 1, nHead: 2, dModel: 8, nVocab: 11, nCtx: 8 }),
+    idsOf([1, 5]),
+    {
+      edit: [{ at: 'ln_final', op: 'add', value: [3, 1, 4, 1, 5, 9, 2, 6] }],
+    },
+  )
   await expect(directLogitAttribution(edited, { token: 1 })).rejects.toThrow(/neither LayerNorm nor RMSNorm/)
 })

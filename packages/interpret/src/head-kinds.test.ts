@@ -75,7 +75,9 @@ test('the name is that of the highest score above the threshold', () => {
 
 test('what cannot be asked is refused', async () => {
   const model = randomPlain(1, { nLayer: 1, nHead: 1, dModel: 4, nVocab: 6, nCtx: 16 })
-  await expect(headKinds(model, { length: 7 })).rejects.toThrow(/length 7 needs 14 positions and 7 different tokens; this model allows 6/)
+  await expect(headKinds(model, { length: 7 })).rejects.toThrow(
+    /length 7 needs 14 positions and 7 different tokens; this model allows 6/,
+  )
   await expect(headKinds(model, { lenght: 3 } as never)).rejects.toThrow(/option 'lenght' is unknown/)
   await expect(headKinds((x) => tensor([x.ids.size]))).rejects.toThrow(/config has no nVocab/)
 })

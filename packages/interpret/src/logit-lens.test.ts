@@ -11,7 +11,12 @@ test('the last layer is the model', async () => {
   const run = await trace(randomPlain(3, shape), idsOf([1, 5, 2, 7], [6, 0, 0, 3]))
   const lens = await logitLens(run, { top: 2, row: 1 })
   expect(lens.error).toBe(0)
-  expect(lens.layers.map((l) => l.tap)).toEqual(['blocks.0.resid_pre', 'blocks.1.resid_pre', 'blocks.2.resid_pre', 'blocks.2.resid_post'])
+  expect(lens.layers.map((l) => l.tap)).toEqual([
+    'blocks.0.resid_pre',
+    'blocks.1.resid_pre',
+    'blocks.2.resid_pre',
+    'blocks.2.resid_post',
+  ])
   const logits = (await run.get('logits').array())[1] as number[][]
   const { cells } = lens.layers[3]
   cells.forEach(({ position, top, final }) => {
@@ -28,7 +33,14 @@ test('an earlier layer is what the model says when the later blocks add nothing'
   const model = randomPlain(3, shape)
   const ids = idsOf([1, 5, 2])
   const zero = { op: 'scale', value: 0 } as const
-  const cut = await trace(model, ids, { edit: [{ at: 'blocks.2.attn_out', ...zero }, { at: 'blocks.2.mlp_out', ...zero }, { at: 'blocks.1.attn_out', ...zero }, { at: 'blocks.1.mlp_out', ...zero }] })
+  const cut = await trace(model, ids, {
+    edit: [
+      { at: 'blocks.2.attn_out', ...zero },
+      { at: 'blocks.2.mlp_out', ...zero },
+      { at: 'blocks.1.attn_out', ...zero },
+      { at: 'blocks.1.mlp_out', ...zero },
+    ],
+  })
   const lens = await logitLens(await trace(model, ids), { top: 11, positions: [-1] })
   const row = (await cut.get('logits').array())[0][2] as number[]
   const total = row.reduce((s, v) => s + Math.exp(v), 0)
@@ -46,7 +58,9 @@ test('an induction circuit knows its answer only after its second layer', async 
 })
 
 test('an edit behind the residual shows as an error', async () => {
-  const run = await trace(randomPlain(3, shape), idsOf([1, 5, 2]), { edit: [{ at: 'ln_final', op: 'scale', value: 2 }] })
+  const run = await trace(randomPlain(3, shape), idsOf([1, 5, 2]), {
+    edit: [{ at: 'ln_final', op: 'scale', value: 2 }],
+  })
   expect((await logitLens(run)).error).toBeGreaterThan(0.1)
 })
 

@@ -18,8 +18,12 @@ function byHand(patterns: readonly number[][][][], residual: number): number[][]
       }),
     )
     const normed = bar.map((row) => row.map((v) => v / row.reduce((a, b) => a + b, 0)))
-    const below = r
-    r = below ? normed.map((row) => Array.from({ length: t }, (_, j) => row.reduce((s, v, k) => s + v * below[k][j], 0))) : normed
+    const below: number[][] | null = r
+    r = below
+      ? normed.map((row) =>
+          Array.from({ length: t }, (_, j) => row.reduce((s, v, k) => s + v * below[k][j], 0)),
+        )
+      : normed
   }
   return r as number[][]
 }
@@ -35,7 +39,10 @@ test.each([
   const patterns = await Promise.all([0, 1, 2].map((i) => run.get(`blocks.${i}.attn.pattern`).array()))
   const got = (await result.matrix.array()) as number[][][]
   for (const b of [0, 1]) {
-    const want = byHand(patterns.map((p) => p[b]), residual)
+    const want = byHand(
+      patterns.map((p) => p[b]),
+      residual,
+    )
     want.forEach((row, q) => {
       row.forEach((v, k) => expect(got[b][q][k]).toBeCloseTo(v, 12))
     })
@@ -46,15 +53,20 @@ test.each([
 
 test('rows sum to 1, and nothing flows from the future of a causal model', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.integer(), fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 6 }), async (seed, nLayer, t) => {
-      const model = randomPlain(seed, { nLayer, nHead: 2, dModel: 4, nVocab: 7, nCtx: 6 })
-      const run = await trace(model, idsOf(Array.from({ length: t }, (_, i) => i)))
-      const [matrix] = (await (await rollout(run)).matrix.array()) as number[][][]
-      matrix.forEach((row, q) => {
-        expect(row.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12)
-        row.forEach((v, k) => k > q && expect(v).toBe(0))
-      })
-    }),
+    fc.asyncProperty(
+      fc.integer(),
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 1, max: 6 }),
+      async (seed, nLayer, t) => {
+        const model = randomPlain(seed, { nLayer, nHead: 2, dModel: 4, nVocab: 7, nCtx: 6 })
+        const run = await trace(model, idsOf(Array.from({ length: t }, (_, i) => i)))
+        const [matrix] = (await (await rollout(run)).matrix.array()) as number[][][]
+        matrix.forEach((row, q) => {
+          expect(row.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12)
+          row.forEach((v, k) => k > q && expect(v).toBe(0))
+        })
+      },
+    ),
     { numRuns: 20, verbose: 1 },
   )
 })
@@ -74,6 +86,9 @@ test('what cannot be asked is refused', async () => {
   await expect(rollout(run, { residual: 1 })).rejects.toThrow(/residual is 1/)
   await expect(rollout(run, { stack: 'encoder.' })).rejects.toThrow(/no tap 'encoder.blocks/)
   await expect(rollout(run, { resid: 0.1 } as never)).rejects.toThrow(/option 'resid' is unknown/)
-  const cross = (x: Tensor): Tensor => scope('blocks.0', () => scope('attn', () => tap('z', attention(x, tensor([[[[1], [2], [3]]]]), tensor([[[[1], [2], [3]]]])).z)))
+  const cross = (x: Tensor): Tensor =>
+    scope('blocks.0', () =>
+      scope('attn', () => tap('z', attention(x, tensor([[[[1], [2], [3]]]]), tensor([[[[1], [2], [3]]]])).z)),
+    )
   await expect(rollout(await trace(cross, tensor([[[[1], [2]]]])))).rejects.toThrow(/2 queries and 3 keys/)
 })
