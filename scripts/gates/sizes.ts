@@ -1,5 +1,5 @@
 // Size budgets in kB (1000 bytes) of gzipped, minified ESM, kept in scripts/sizes.json. A package is measured alone
-// (its @heed imports left out); a program is measured with everything that it pulls in.
+// (its @heed imports and its few dependencies left out); a program is measured with everything that it pulls in.
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { build } from 'esbuild'
@@ -53,7 +53,10 @@ export const sizes: Gate = async (notes) => {
   for (const [name, row] of Object.entries(packageTable)) {
     if (row.node) continue
     const others = Object.keys(packageTable).filter((other) => other !== name)
-    const external = others.flatMap((other) => [publishedName(other), `${publishedName(other)}/*`])
+    const external = [
+      ...others.flatMap((other) => [publishedName(other), `${publishedName(other)}/*`]),
+      ...Object.keys(row.dependencies ?? {}),
+    ]
     record(
       judge(
         name,
