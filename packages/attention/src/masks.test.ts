@@ -52,7 +52,7 @@ describe('masks', () => {
     expect(await drawn(slidingWindow(2), 4)).toEqual(['#...', '##..', '.##.', '..##'])
     expect(await drawn(localWindow(1, 1), 4)).toEqual(['##..', '###.', '.###', '..##'])
     expect(await drawn(localWindow(null, 0), 3)).toEqual(['#..', '##.', '###'])
-    expect(await drawn([slidingWindow(1), sinks(1)], 4)).toEqual(['#...', '##..', '#.#.', '#..#'])
+    expect(await drawn([slidingWindow(1), sinks(2)], 4)).toEqual(['#...', '##..', '###.', '##.#'])
     expect(await drawn(blockLocal(2), 4)).toEqual(['##..', '##..', '..##', '..##'])
     expect(await drawn([blockLocal(2), causal()], 4)).toEqual(['#...', '##..', '..#.', '..##'])
     expect(await drawn(blockLocal(1, 1), 3)).toEqual(['##.', '###', '.##'])
@@ -79,7 +79,14 @@ describe('masks', () => {
     expect(await drawn([localWindow(3, 1), localWindow(1, 2), causal()], 4)).toEqual(
       await drawn(slidingWindow(2), 4),
     )
+    expect(await drawn([part, arbitrary((query, key) => less(key, query))], 4)).toEqual([
+      '....',
+      '#...',
+      '##..',
+      '##..',
+    ])
     expect(combineMasks(sinks(1), sinks(3)).sinkTokens).toBe(3)
+    expect(combineMasks(sinks(3), sinks(1)).sinkTokens).toBe(3)
     expect(() => combineMasks(blockLocal(2), blockLocal(3))).toThrow(/blocks of 2 and of 3/)
   })
 
