@@ -117,7 +117,7 @@ export async function integratedGradients(
   const along = (alpha: Tensor): Traced =>
     traceLazy(model, run.input, { edit: { [at]: () => add(from, mul(way, alpha)) } })
   const column = (values: readonly number[]): Tensor =>
-    tensor(Float32Array.from(values), [values.length, 1, 1])
+    tensor(Float64Array.from(values), [values.length, 1, 1])
 
   const points = gaussLegendre(steps)
   const size = Math.max(1, Math.floor(worldsPerPass(steps, run.output.size) / 4))
