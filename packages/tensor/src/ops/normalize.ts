@@ -1,11 +1,11 @@
 /** The softmax family and the norms. A softmax row with nothing left is zeros with zero gradient, never NaN. */
 import { ShapeError, showShape, ValueError } from '../errors.js'
 import type { Tensor } from '../graph.js'
-import { normalizeAxis, sizeOf } from '../shape.js'
+import { broadcastShapes, normalizeAxis, sizeOf } from '../shape.js'
 import { composite, like } from './define.js'
 import { add, div, exp, less, log, maximum, mul, rsqrt, sqrt, sub, where } from './elementwise.js'
 import { finiteMax, mean, sum } from './reduce.js'
-import { reshape } from './shape.js'
+import { broadcastTo, reshape } from './shape.js'
 
 const softmaxOf = composite('softmax', {
   infer: ([x]) => like(x),
@@ -22,8 +22,11 @@ const softmaxOf = composite('softmax', {
  * a row without any entry left is zeros with zero gradient.
  */
 export function softmax(x: Tensor, options: { axis?: number; mask?: Tensor } = {}): Tensor {
-  const axis = normalizeAxis(options.axis ?? -1, x.rank)
-  return softmaxOf(options.mask ? [x, options.mask] : [x], { axis })[0]
+  const { mask } = options
+  // a mask of more rows than x: x is repeated for them
+  const wide = mask ? broadcastTo(x, broadcastShapes(x.shape, mask.shape)) : x
+  const axis = normalizeAxis(options.axis ?? -1, x.rank) + wide.rank - x.rank
+  return softmaxOf(mask ? [wide, mask] : [x], { axis })[0]
 }
 const logSoftmaxOf = composite('logSoftmax', {
   infer: ([x]) => like(x),
