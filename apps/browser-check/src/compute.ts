@@ -1,6 +1,8 @@
 // What is computed on both sides, in a page and in Node. It uses published entry points only, and nothing of Node.
 import { cpu } from '@heed/backend-cpu'
-import { attention, gelu, grad, matmul, mul, setBackend, sum, type Tensor, tensor } from '@heed/tensor'
+import { compare, directLogitAttribution, rollout } from '@heed/interpret'
+import { loadModel, modelFiles } from '@heed/models'
+import { attention, gelu, grad, matmul, mul, setBackend, sub, sum, type Tensor, tensor } from '@heed/tensor'
 import { openWeights, sha256, writeSafetensors } from '@heed/weights'
 
 /** Name → values. */
@@ -42,6 +44,40 @@ async function weights(): Promise<Numbers> {
   }
 }
 
+/** The built-in model, whose files the bundler has to find: a sentence, a pattern, an edit, a gradient, a method. */
+async function builtInModel(): Promise<Numbers> {
+  const text = 'When Mary and John went to the store, John gave a drink to'
+  const model = await loadModel()
+  const run = await model.run(text, { keep: ['blocks.*.attn.z'] })
+  const [first, second] = run.top(2)
+  if (!first || !second) throw new Error('the model predicts fewer than two tokens')
+  const edited = await model.run(text, {
+    edit: [{ at: 'blocks.1.attn.z', head: 3, op: 'scale', value: 0 }],
+  })
+  const margin = sub(run.logit(first.id), run.logit(second.id))
+  const [dz] = grad(margin, [run.get('blocks.1.attn.z')]) as [Tensor]
+  const attribution = await directLogitAttribution(run, { correct: first.id, wrong: second.id })
+  const files = Object.entries(await modelFiles(model)).map(([name, content]): [string, Uint8Array] => [
+    name,
+    typeof content === 'string' ? new TextEncoder().encode(content) : content,
+  ])
+  const fromBytes = await (await loadModel(Object.fromEntries(files))).run(text)
+  return {
+    'model/ids': [...(run.ids[0] ?? [])],
+    'model/logits': await values(run.output),
+    'model/top': [first.id, second.id, first.probability, second.probability],
+    'model/pattern': await values(run.get('blocks.1.attn.pattern')),
+    'model/edited': await values(edited.output),
+    'model/moved': compare(run, edited)
+      .top(3)
+      .map(({ change }) => change),
+    'model/gradient': await values(dz),
+    'model/attribution': attribution.heads.top(3).map(({ value }) => value),
+    'model/rollout': await (await rollout(run)).row(),
+    'model/loaded from its own files': await values(fromBytes.output),
+  }
+}
+
 export async function compute(): Promise<Numbers> {
-  return { ...(await weights()), ...(await backendCpu()) }
+  return { ...(await weights()), ...(await backendCpu()), ...(await builtInModel()) }
 }

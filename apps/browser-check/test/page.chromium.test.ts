@@ -86,7 +86,8 @@ describe.skipIf(!(await findChromium()))('the published packages in Chromium', (
       const [inPage, inNode] = [page.numbers?.[name] ?? [], node[name] ?? []]
       expect(inPage.length, name).toBe(inNode.length)
       expect(inNode.every(Number.isFinite), name).toBe(true)
-      expect(relativeError(inPage, inNode), name).toBeLessThanOrEqual(1e-6)
+      // one side may fuse multiply and add, the other not: the engines differ in relaxed SIMD
+      expect(relativeError(inPage, inNode), name).toBeLessThanOrEqual(1e-5)
     }
   })
 })
