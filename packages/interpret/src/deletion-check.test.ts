@@ -138,6 +138,28 @@ test('what is always kept is neither ranked nor deleted', async () => {
   expect((await deletionCheck(special, { metric: logitOf(0), scores: worth })).order).toEqual([2, 4, 3, 1, 5])
 })
 
+test('two rankings of one text share their random orders', async () => {
+  const traced = await run()
+  const metric = logitOf(0)
+  const first = await deletionCheck(traced, { metric, scores: worth, seed: 2 })
+  const passes: number[] = []
+  const reverse = [...oracle].reverse()
+  const second = await deletionCheck(traced, {
+    metric,
+    order: reverse,
+    against: first,
+    onProgress: (_, of) => passes.push(of),
+  })
+  expect(second.random).toEqual(first.random)
+  expect(passes[0]).toBe(7)
+  expect(second.sentence).toBe((await deletionCheck(traced, { metric, order: reverse, seed: 2 })).sentence)
+  const ask = (o: object) => deletionCheck(traced, { metric, scores: worth, against: first, ...o })
+  await expect(ask({ keep: [0, -1] })).rejects.toThrow(/deletes other positions/)
+  await expect(ask({ randomOrders: 5 })).rejects.toThrow(/exclude each other/)
+  await expect(ask({ steps: 3 })).rejects.toThrow(/another text, score or number of steps/)
+  await expect(ask({ metric: probabilityOf(0) })).rejects.toThrow(/another text, score/)
+})
+
 test('what cannot be asked is refused', async () => {
   const traced = await run()
   const metric = logitOf(0)

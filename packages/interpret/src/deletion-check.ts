@@ -14,6 +14,8 @@ import { type SweepOptions, sweep, sweepOptions, worldsPerPass } from './worlds.
 export interface DeletionOptions extends SweepOptions {
   /** What is watched while tokens disappear, such as `probabilityOf(' Mary')`. */
   metric: Metric
+  /** What the metric is called in the sentence; default 'the score'. */
+  called?: string
   /** One number per position, the largest is deleted first (ties: the earlier position). Give this or `order`. */
   scores?: ArrayLike<number>
   /** Positions in the order of deletion. */
@@ -31,6 +33,7 @@ export interface DeletionOptions extends SweepOptions {
 }
 const known = [
   'metric',
+  'called',
   'scores',
   'order',
   'keep',
@@ -119,7 +122,7 @@ function defaultKeep(run: Traced, length: number): number[] {
 export async function deletionCheck(run: Traced, options: DeletionOptions): Promise<DeletionCheck> {
   const what = 'deletionCheck'
   checkOptions(what, options, known)
-  const { metric, randomOrders = 20, steps = MAX_STEPS, seed = 0 } = options
+  const { metric, called = 'the score', randomOrders = 20, steps = MAX_STEPS, seed = 0 } = options
   checkCount(what, 'randomOrders', randomOrders)
   checkCount(what, 'steps', steps)
   if (steps > MAX_STEPS) throw new InterpretError(`${what}: steps is ${steps}, at most ${MAX_STEPS}`)
@@ -150,6 +153,10 @@ export async function deletionCheck(run: Traced, options: DeletionOptions): Prom
   const { against } = options
   if (against && (against.order.length !== n || against.order.some((p) => keep.has(p))))
     throw new InterpretError(`${what}: 'against' deletes other positions; give both checks the same keep`)
+  if (against && options.randomOrders !== undefined)
+    throw new InterpretError(
+      `${what}: randomOrders and 'against' exclude each other; it brings its own random orders`,
+    )
   const fresh = against ? 0 : randomOrders
   const orders = [order, ...Array.from({ length: fresh }, () => shuffled(deletable, below))]
   const counts = [...new Set(Array.from({ length: steps + 1 }, (_, j) => Math.round((j * n) / steps)))]
@@ -177,9 +184,16 @@ export async function deletionCheck(run: Traced, options: DeletionOptions): Prom
     counts.map((k) => ({ deleted: k / n, value: found.get(keyOf(one.slice(0, k))) as number }))
 
   const curve = curveOf(order)
+  // the same text and score begin at the same value, and areas compare on the same points
+  if (
+    against &&
+    (against.curve.length !== curve.length ||
+      Math.abs(against.curve[0].value - curve[0].value) > 1e-6 * Math.max(1, Math.abs(curve[0].value)))
+  )
+    throw new InterpretError(`${what}: 'against' is a check of another text, score or number of steps`)
   const auc = area(curve)
   const random = against?.random ?? orders.slice(1).map((one) => area(curveOf(one)))
-  return new DeletionCheck(curve, auc, random, ...verdict(curve, auc, random, n), order)
+  return new DeletionCheck(curve, auc, random, ...verdict(curve, auc, random, n, called), order)
 }
 
 /** Trapezoids on the share of deleted tokens. */
@@ -195,6 +209,7 @@ function verdict(
   auc: number,
   random: readonly number[],
   n: number,
+  called: string,
 ): [number | null, string] {
   if (n === 1)
     return [null, 'Only one token can be deleted, so every order is the same and this cannot be checked.']
@@ -206,7 +221,7 @@ function verdict(
   const worse = random.filter((r) => r > auc + near).length
   const ties = random.filter((r) => Math.abs(r - auc) <= near).length
   const percentile = (worse + ties / 2) / random.length
-  const count = `deleting the highest-ranked tokens first lowers the score faster than ${worse} of ${random.length} random orders`
+  const count = `deleting the highest-ranked tokens first lowers ${called} faster than ${worse} of ${random.length} random orders`
   const few = n <= 3 ? ` With only ${n} tokens to delete there are few orders, so this means little.` : ''
   const say = (judgement: string): [number, string] => [percentile, `${judgement}: ${count}.${few}`]
   if (percentile >= 0.95) return say('The ranking holds up')

@@ -48,6 +48,10 @@ test.each([
     })
   }
   expect(await result.row(2, 1)).toEqual(got[1][2])
+  const columns = [0, 1, 2, 3, 4].map((k) => got[0].reduce((s, row) => s + row[k], 0) / 5)
+  ;(await result.mean()).forEach((v, k) => {
+    expect(v).toBeCloseTo(columns[k], 12)
+  })
   expect(result.layers).toBe(3)
 })
 
