@@ -21,7 +21,7 @@ import {
 const tolerance = { embeddings: 1e-5, attentions: 1e-5, hidden: 1e-4 }
 
 interface Expected {
-  sentences: { text: string; ids: number[]; tokens: string[] }[]
+  sentences: { text: string; ids: number[]; tokens: string[] | null }[]
   /** Sentences with hidden states and attentions. */
   detail: number[]
   /** Tokens that are read of a sentence. */
@@ -41,7 +41,7 @@ async function ids(
 ): Promise<Outcome> {
   const got = model.tokenizer?.encode(sentence.text, { padding: false, truncation: { maxLength } })
   if (!got) return { status: 'fail', reason: 'the folder has no tokenizer.json' }
-  const same = JSON.stringify(got.tokens) === JSON.stringify(sentence.tokens)
+  const same = sentence.tokens === null || JSON.stringify(got.tokens) === JSON.stringify(sentence.tokens)
   if (!same) return { status: 'fail', reason: `tokens are ${got.tokens.join(' ')}` }
   return outcome([compare(got.ids, sentence.ids, { atol: 0 }, { label: 'ids' })])
 }

@@ -163,7 +163,7 @@ function build(c: BertConfig, key?: Tensor): Network {
 /** [batch, position, dModel] → [batch, dModel]: what stands at the first position. */
 const first = (x: Tensor): Tensor => reshape(slice(x, [null, [0, 1]]), [x.shape[0], x.shape[2]])
 
-function weights(c: BertConfig): WeightTable {
+function weights(c: BertConfig, tensors: readonly string[]): WeightTable {
   const { dModel: d, dMlp, head } = c
   const rules: WeightRule[] = []
   const plain = (file: string, shape: readonly number[], parameter: string): void => {
@@ -201,7 +201,9 @@ function weights(c: BertConfig): WeightTable {
   if (head === 'masked-token') {
     dense('cls.predictions.transform.dense', d, d, 'transform.w', 'transform.b')
     norm('cls.predictions.transform.LayerNorm', 'ln_transform')
-    plain('cls.predictions.bias', [c.nVocab], 'unembed.b')
+    // two names for one bias; where nothing is tied it is the decoder's own that counts
+    const bias = !c.tied && tensors.includes('cls.predictions.decoder.bias') ? 'decoder.bias' : 'bias'
+    plain(`cls.predictions.${bias}`, [c.nVocab], 'unembed.b')
     if (!c.tied)
       rules.push({
         file: 'cls.predictions.decoder.weight',
@@ -218,12 +220,12 @@ function weights(c: BertConfig): WeightTable {
     spellings,
     harmless:
       head === 'masked-token'
-        ? /(^|\.)position_ids$|^(bert\.)?pooler\.|^cls\.seq_relationship\./
+        ? /(^|\.)position_ids$|^(bert\.)?pooler\.|^cls\.(seq_relationship\.|predictions\.bias$)/
         : /(^|\.)position_ids$|^(bert\.)?pooler\.|^cls\./,
     copies:
-      head === 'masked-token'
+      head === 'masked-token' && c.tied
         ? {
-            ...(c.tied ? { 'cls.predictions.decoder.weight': `${embeddings}.word_embeddings.weight` } : {}),
+            'cls.predictions.decoder.weight': `${embeddings}.word_embeddings.weight`,
             'cls.predictions.decoder.bias': 'cls.predictions.bias',
           }
         : {},
@@ -265,7 +267,7 @@ export const bert: Family = {
       head,
       labels,
       build: (key) => build(config, key),
-      weights: weights(config),
+      weights: weights(config, tensors),
       notes,
       bosId: null,
       eosId: null,

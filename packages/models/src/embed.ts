@@ -134,7 +134,7 @@ interface SentenceModule {
 }
 
 /** What a sentence-transformers folder says about its vectors; null where the folder is none. */
-export async function readPooling(folder: Folder, dModel: number): Promise<Pooling | null> {
+export async function readPooling(folder: Folder): Promise<Pooling | null> {
   if (!(await folder.has('modules.json'))) return null
   const file = `${folder.name}/modules.json`
   const modules = (await folder.json('modules.json')) as SentenceModule[]
@@ -145,7 +145,7 @@ export async function readPooling(folder: Folder, dModel: number): Promise<Pooli
     const kind = String(type).split('.').at(-1)
     if (kind === 'Transformer') continue
     if (kind === 'Pooling') {
-      pooling = { ...pooling, mode: await readMode(folder, String(path), dModel) }
+      pooling = { ...pooling, mode: await readMode(folder, String(path)) }
       isPooled = true
     } else if (kind === 'Normalize') pooling = { ...pooling, normalize: true }
     else
@@ -162,13 +162,10 @@ export async function readPooling(folder: Folder, dModel: number): Promise<Pooli
   return { ...pooling, maxTokens: typeof maxTokens === 'number' ? maxTokens : null }
 }
 
-async function readMode(folder: Folder, path: string, dModel: number): Promise<Pooling['mode']> {
+async function readMode(folder: Folder, path: string): Promise<Pooling['mode']> {
   const name = `${path}/config.json`
   const file = `${folder.name}/${name}`
   const config = (await folder.json(name)) as Record<string, unknown>
-  const size = config.word_embedding_dimension ?? config.embedding_dimension
-  if (typeof size === 'number' && size !== dModel)
-    throw new ModelError(file, `word_embedding_dimension is ${size}, the model's width is ${dModel}`)
   const on = Object.entries(config).flatMap(([key, value]) =>
     key.startsWith('pooling_mode_') && value === true ? [key.slice(13)] : [],
   )

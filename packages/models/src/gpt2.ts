@@ -45,7 +45,8 @@ function readConfig(hf: HfConfig): Gpt2Config {
     dModel,
     dHead: dModel / nHead,
     dMlp: hf.size(['n_inner'], 4 * dModel),
-    nCtx: hf.size(['n_positions', 'n_ctx', 'max_position_embeddings'], 1024),
+    // n_ctx was the size of the causal mask: old files have it beside n_positions, some instead of it
+    nCtx: hf.size(['n_positions', 'max_position_embeddings'], hf.size(['n_ctx'], 1024)),
     nVocab: hf.size(['vocab_size']),
     activation: hf.activation('activation_function', 'gelu_new'),
     eps: hf.number(['layer_norm_epsilon'], 1e-5),

@@ -52,10 +52,7 @@ export async function loadModel(source?: ModelSource, options: LoadOptions = {})
     const unknown = config.unread()
     const network = described.build()
     const ignored = await fill(network, described, weights, options.onProgress)
-    const pooling =
-      described.kind === 'encoder'
-        ? ((await readPooling(folder, described.config.dModel)) ?? meanPooling)
-        : null
+    const pooling = described.kind === 'encoder' ? ((await readPooling(folder)) ?? meanPooling) : null
     await ensureBackend()
     return assembleModel({
       described,

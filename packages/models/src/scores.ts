@@ -72,13 +72,23 @@ export async function nearestLines(
   return { lines: found, score: similarityTo(model, nearest) }
 }
 
-/** The likeliest span of a question-answering run: start ≤ end, by the sum of the two logits. */
-export async function bestSpan(run: Scored): Promise<{ start: number; end: number; score: number }> {
+/**
+ * The likeliest span of a question-answering run: start ≤ end, by the sum of the two logits.
+ * `from` and `to` (exclusive) bound it: the tokens of the passage.
+ */
+export async function bestSpan(
+  run: Scored,
+  bounds: { from?: number; to?: number } = {},
+): Promise<{ start: number; end: number; score: number }> {
+  checkOptions('bestSpan', bounds, ['from', 'to'])
   const [starts, ends] = await Promise.all([run.get('start_logits').data(), run.get('end_logits').data()])
-  let best = { start: 0, end: 0, score: Number.NEGATIVE_INFINITY }
+  const { from = 0, to = ends.length } = bounds
+  if (!(from >= 0 && from < to && to <= ends.length))
+    throw new InputError(`bestSpan: from ${from} to ${to} is no part of ${ends.length} tokens`)
+  let best = { start: from, end: from, score: Number.NEGATIVE_INFINITY }
   // the best start so far serves every later end: one pass
-  let top = 0
-  for (let end = 0; end < ends.length; end++) {
+  let top = from
+  for (let end = from; end < to; end++) {
     if (Number(starts[end]) > Number(starts[top])) top = end
     const score = Number(starts[top]) + Number(ends[end])
     if (score > best.score) best = { start: top, end, score }
