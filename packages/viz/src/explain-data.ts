@@ -50,6 +50,8 @@ export interface Prediction {
   token: string
   id: number
   probability: number
+  /** Hex bytes such as `f0 9f`, when the token is no complete UTF-8 of its own. */
+  bytes?: string
 }
 
 /**
@@ -99,6 +101,8 @@ export interface LensCell {
   probability: number
   /** Probability that this layer gives to the model's final prediction at this position. */
   final: number
+  /** Hex bytes such as `f0 9f`, when the token is no complete UTF-8 of its own. */
+  bytes?: string
 }
 
 /** Logit lens: what each layer would predict at each position. */
@@ -127,6 +131,10 @@ export interface ExplainData {
   masked?: { position: number; top: Prediction[] }[]
   /** Encoders with a classification head. */
   classes?: { label: string; probability: number }[]
+  /** Encoders that classify tokens: the likeliest class of each. */
+  tokenClasses?: { position: number; label: string; probability: number }[]
+  /** Encoders that answer questions: the likeliest span, first and last token; null when the likeliest is no answer. */
+  answer?: { text: string; start: number; end: number; score: number } | null
   /** Encoders: lines nearest to the text by sentence vector. */
   nearest?: { measure: string; lines: { text: string; score: number }[] }
   attributions?: Attribution[]
@@ -169,6 +177,12 @@ export function checkExplainData(data: ExplainData): void {
   for (const m of data.masked ?? [])
     if (!(m.position >= 0 && m.position < count))
       fail(`masked position ${m.position} is outside ${count} tokens`)
+  for (const c of data.tokenClasses ?? [])
+    if (!(c.position >= 0 && c.position < count))
+      fail(`tokenClasses position ${c.position} is outside ${count} tokens`)
+  const span = data.answer
+  if (span && !(span.start >= 0 && span.start <= span.end && span.end < count))
+    fail(`answer spans tokens ${span.start} to ${span.end}, the text has ${count}`)
   const lens = data.logitLens
   if (lens) {
     for (const q of lens.positions)
@@ -182,6 +196,11 @@ export function checkExplainData(data: ExplainData): void {
     fail(
       `initial selects layer ${layer} head ${head} token ${token}, outside ${data.layers} × ${data.heads} × ${count}`,
     )
+}
+
+/** Self-checks whose error is above what was allowed, or is no number. */
+export function failedChecks(data: ExplainData): Provenance['selfChecks'] {
+  return data.provenance.selfChecks.filter((c) => c.tolerance !== null && !(c.error <= c.tolerance))
 }
 
 /**

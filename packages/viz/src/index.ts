@@ -11,7 +11,7 @@ export type {
   Prediction,
   Provenance,
 } from './explain-data.js'
-export { checkExplainData, sinkPositions } from './explain-data.js'
+export { checkExplainData, failedChecks, sinkPositions } from './explain-data.js'
 export { visibleText, visibleToken } from './glyphs.js'
 export type { PatternArray } from './head-rows.js'
 export type { HeadViewOptions } from './head-view.js'

@@ -228,7 +228,11 @@ export function lensTable(data: ExplainData, from: number, selected: number | nu
         class: `${levelClass(c.probability, 1, false)}${p === selected ? ' on' : ''}`,
         title: `probability of the final prediction here: ${percent(c.final)}`,
       },
-      h('span', { class: same ? 'tk same' : 'tk', dir: 'auto', translate: 'no' }, visibleToken(c.token)),
+      h(
+        'span',
+        { class: same ? 'tk same' : 'tk', dir: 'auto', translate: 'no' },
+        visibleToken(c.token, c.bytes),
+      ),
       h('small', {}, percent(c.probability)),
     )
   }

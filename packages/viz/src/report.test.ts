@@ -62,7 +62,7 @@ describe('explainReport', () => {
       '41 %',
       'attention rollout',
       'gradient × input',
-      'beats 20 of 20',
+      'random orders, mean',
       'layer 5 head 2',
       'previous token',
       'What each layer would predict',
@@ -93,9 +93,35 @@ describe('explainReport', () => {
     expect(strong).toEqual([' Mary', ' John', ' John'])
   })
 
+  test('classes of tokens and answers stand beside the text, half characters in hex', async () => {
+    const data = await sample()
+    data.tokenClasses = [{ position: 1, label: 'B-PER <b>', probability: 0.75 }]
+    data.answer = { text: 'the store', start: 6, end: 7, score: 4.25 }
+    data.predictions?.top.push({ token: '\ufffd', id: 9, probability: 0.01, bytes: 'f0 9f' })
+    const text = staticPart(explainReport(data))
+    for (const part of [
+      'Class of each token',
+      'B-PER &lt;b&gt;',
+      '75 %',
+      'the store',
+      '6 to 7',
+      '4.25',
+      '⟨F0 9F⟩',
+    ])
+      expect(text).toContain(part)
+    expect(staticPart(explainReport({ ...data, answer: null }))).toContain('the model finds no answer')
+    expect(() => explainReport({ ...data, answer: { text: '', start: 3, end: 2, score: 0 } })).toThrow(
+      /answer spans/,
+    )
+    const outside = [{ position: 99, label: 'O', probability: 1 }]
+    expect(() => explainReport({ ...data, tokenClasses: outside })).toThrow(/tokenClasses position 99/)
+  })
+
   test('fails loudly: self-check above its tolerance, fallbacks', async () => {
     const data = await sample()
+    expect(explainReport(data)).not.toContain('SELF-CHECK FAILED')
     data.provenance.selfChecks.push({ name: 'broken sum', error: 0.5, tolerance: 0.1 })
+    expect(explainReport(data)).toContain('SELF-CHECK FAILED: broken sum is off by 0.5, allowed 0.1')
     data.provenance.fallbacks.push('erf ran on the reference kernels')
     const html = explainReport(data)
     expect(html).toContain('broken sum: error 0.5, ABOVE the allowed 0.1')

@@ -6,6 +6,7 @@ import {
   checkExplainData,
   type DeletionCheck,
   type ExplainData,
+  failedChecks,
   type HeadRow,
   type Prediction,
   sinkPositions,
@@ -72,7 +73,7 @@ function predictionTable(caption: string, top: Prediction[]): Mark {
         h(
           'tr',
           {},
-          h('th', { scope: 'row', title: `id ${p.id}` }, bdi(visibleToken(p.token))),
+          h('th', { scope: 'row', title: `id ${p.id}` }, bdi(visibleToken(p.token, p.bytes))),
           h('td', {}, percent(p.probability)),
           h('td', {}, bar(p.probability / most)),
         ),
@@ -80,6 +81,39 @@ function predictionTable(caption: string, top: Prediction[]): Mark {
     ),
   )
 }
+
+/** Rows of text, the first cell of each its head. */
+const plainTable = (caption: string, head: string[], rows: string[][]): Mark =>
+  h(
+    'div',
+    { class: 'scroll tall', tabindex: 0, role: 'region', 'aria-label': caption },
+    h(
+      'table',
+      { class: 'bars' },
+      h('caption', {}, caption),
+      h(
+        'thead',
+        {},
+        h(
+          'tr',
+          {},
+          head.map((t) => h('th', { scope: 'col' }, t)),
+        ),
+      ),
+      h(
+        'tbody',
+        {},
+        rows.map(([first, ...rest]) =>
+          h(
+            'tr',
+            {},
+            h('th', { scope: 'row' }, h('bdi', {}, first)),
+            rest.map((t) => h('td', {}, t)),
+          ),
+        ),
+      ),
+    ),
+  )
 
 function answers(data: ExplainData): Mark[] {
   const out: Mark[] = []
@@ -90,6 +124,26 @@ function answers(data: ExplainData): Mark[] {
       predictionTable(
         'Class',
         data.classes.map((c, id) => ({ token: c.label, id, probability: c.probability })),
+      ),
+    )
+  if (data.tokenClasses) {
+    const rows = data.tokenClasses.map((c) => [named(data, c.position), c.label, percent(c.probability)])
+    out.push(plainTable('Class of each token', ['token', 'class', 'probability'], rows))
+  }
+  if (data.answer !== undefined)
+    out.push(
+      plainTable(
+        'Answer',
+        ['text', 'tokens', 'start + end logit'],
+        data.answer
+          ? [
+              [
+                shorten(visibleText(data.answer.text), 160),
+                `${data.answer.start} to ${data.answer.end}`,
+                pretty(data.answer.score),
+              ],
+            ]
+          : [['the model finds no answer', '–', '–']],
       ),
     )
   if (data.nearest)
@@ -127,7 +181,6 @@ function deletionStrip(check: DeletionCheck): Mark {
   const span = high - low || 1
   const x = (v: number): string => (10 + ((v - low) / span) * 280).toFixed(1)
   const mean = check.random.reduce((a, b) => a + b, 0) / Math.max(1, check.random.length)
-  const lower = check.random.filter((r) => check.auc < r).length
   return h(
     'div',
     { class: 'deletion' },
@@ -148,7 +201,7 @@ function deletionStrip(check: DeletionCheck): Mark {
     h(
       'p',
       { class: 'quiet' },
-      `Deletion check: ▼ this method ${pretty(check.auc)}, | ${check.random.length} random orders, mean ${pretty(mean)}; lower is better. It beats ${lower} of ${check.random.length}.`,
+      `Deletion check: ▼ this method ${pretty(check.auc)}, | ${check.random.length} random orders, mean ${pretty(mean)}; lower is better.`,
     ),
   )
 }
@@ -159,7 +212,7 @@ function attributionPanel(data: ExplainData, a: Attribution, selected: number): 
     'article',
     { class: 'panel' },
     h('h3', {}, a.name),
-    h('p', { class: 'quiet' }, a.target),
+    h('p', { class: 'quiet' }, h('bdi', {}, a.target)),
     legend(
       limit,
       a.signed,
@@ -184,7 +237,11 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
   const limit = limitOf(values)
   const defined = values.some((v) => v !== null)
   const score = (v: number | null): Mark =>
-    h('td', { class: levelClass(v, 1, false) }, v === null ? '–' : pretty(v))
+    h(
+      'td',
+      { class: levelClass(v, 1, false) },
+      v === null ? '–' : Number.isFinite(v) ? v.toFixed(2) : pretty(v),
+    )
   return [
     table.target
       ? h('p', { class: 'quiet' }, `Direct logit attribution: how much each head adds to ${table.target}.`)
@@ -309,7 +366,7 @@ function provenance(data: ExplainData): Mark {
                   : c.error <= c.tolerance
                     ? `, within ${pretty(c.tolerance)}`
                     : `, ABOVE the allowed ${pretty(c.tolerance)}`
-              return `${c.name}: error ${pretty(c.error)}${verdict}`
+              return `${c.name}: ${c.error === 0 ? 'exact' : `error ${pretty(c.error)}`}${verdict}`
             }),
             'none were run',
           ),
@@ -469,6 +526,13 @@ export function explainReport(data: ExplainData): string {
         'p',
         { class: 'quiet' },
         `${data.tokens.length} tokens · ${data.layers} layers × ${data.heads} heads · ${p.backend} ${p.precision} · ${p.date.slice(0, 10)}`,
+      ),
+      failedChecks(data).map((c) =>
+        h(
+          'p',
+          { class: 'warn', role: 'alert' },
+          `SELF-CHECK FAILED: ${c.name} is off by ${pretty(c.error)}, allowed ${pretty(c.tolerance ?? 0)}. Do not trust the numbers of this page.`,
+        ),
       ),
       h(
         'noscript',
