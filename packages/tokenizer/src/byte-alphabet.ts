@@ -50,3 +50,14 @@ export function bytesOfToken(token: string): number[] | Uint8Array {
   }
   return out
 }
+
+const strict = new TextDecoder('utf-8', { fatal: true })
+/** Whether bytes are whole characters. */
+export function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    strict.decode(bytes)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -101,6 +101,19 @@ describe('encode and decode', () => {
     expect(tok.decode([...tok.encode('ok').ids, 99_999])).toBe('ok')
     expect(tok.idToToken(99_999)).toBeUndefined()
   })
+
+  it('shows the bytes of tokens that are part of a character, and of no others', () => {
+    const tok = small('byte')
+    const bytes = tok.encode('👧', { addSpecialTokens: false }).ids.map((id) => tok.tokenBytes(id))
+    expect(bytes.every((b) => b !== null)).toBe(true)
+    expect(bytes.flatMap((b) => [...(b ?? [])])).toEqual([0xf0, 0x9f, 0x91, 0xa7])
+    for (const id of [...tok.encode('ok é').ids, 0]) {
+      const whole = tok.decode([id], { skipSpecialTokens: false })
+      expect(tok.tokenBytes(id) === null).toBe(!whole.includes('\ufffd'))
+    }
+    expect(tok.tokenBytes(0)).toBeNull()
+    expect(tok.tokenBytes(99_999)).toBeNull()
+  })
 })
 
 describe('decodeStream', () => {

@@ -4,6 +4,7 @@
  */
 import { AddedTokens } from './added-tokens.js'
 import { AlignedText } from './aligned-text.js'
+import { bytesOfToken, isUtf8 } from './byte-alphabet.js'
 import { DecodeStream } from './decode-stream.js'
 import { type Decoder, readDecoder } from './decoders.js'
 import {
@@ -225,6 +226,20 @@ export class Tokenizer {
 
   idToToken(id: number): string | undefined {
     return this.added.content(id) ?? this.model.idToToken(id)
+  }
+
+  /**
+   * The bytes of a token that is no text of its own, only a part of a character (of a byte-level vocabulary, or `<0xF0>`);
+   * null for every other token.
+   */
+  tokenBytes(id: number): Uint8Array | null {
+    const token = this.idToToken(id)
+    if (token === undefined || !this.decode([id], { skipSpecialTokens: false }).includes('\ufffd'))
+      return null
+    const named = /^<0x([0-9A-Fa-f]{2})>$/.exec(token)
+    const bytes = named ? Uint8Array.of(Number.parseInt(named[1], 16)) : Uint8Array.from(bytesOfToken(token))
+    // U+FFFD itself is text
+    return isUtf8(bytes) ? null : bytes
   }
 
   /** How many different tokens there are, added ones included. */
