@@ -2,10 +2,10 @@
  * What one training step sees. A batch is a function of (seed, step) alone, so that a resumed run stands where it
  * stopped; nothing here knows the model.
  */
-import { repeatRow } from './repeats.js'
+import { pairRow, repeatRow } from './repeats.js'
 import { mixSeed, rng } from './rng.js'
 
-/** A stretch of the run with one row length and one mixture; the shares of text, stories, gives and repeats add to one. */
+/** A stretch of the run with one row length and one mixture; the shares of text, stories, gives, repeats and pairs add to one. */
 export interface Phase {
   steps: number
   rows: number
@@ -14,6 +14,7 @@ export interface Phase {
   stories: number
   gives: number
   repeats: number
+  pairs: number
   maxPeriod: number
 }
 
@@ -57,7 +58,7 @@ function beginnings(stream: ArrayLike<number>, endOfText: number): Int32Array {
 
 /**
  * `batches(step)`: rows of text first, then stories and giving sentences (half of them from a first word on), then
- * repeats.
+ * repeats and pairs.
  */
 export function makeBatches(
   sources: Sources,
@@ -65,7 +66,7 @@ export function makeBatches(
   seed: number,
 ): (step: number) => Batch {
   for (const p of phases) {
-    const shares = [p.text, p.stories, p.gives, p.repeats]
+    const shares = [p.text, p.stories, p.gives, p.repeats, p.pairs]
     if (Math.abs(shares.reduce((a, b) => a + b) - 1) > 1e-9)
       throw new RangeError(`makeBatches: shares ${shares.join(' + ')} are not 1`)
     for (const name of ['text', 'stories', 'gives'] as const)
@@ -82,7 +83,8 @@ export function makeBatches(
     const ids = new Int32Array(rows * length)
     const targets = new Int32Array(rows * length)
     const textRows = Math.round(rows * phase.text)
-    const repeatsFrom = rows - Math.round(rows * phase.repeats)
+    const pairsFrom = rows - Math.round(rows * phase.pairs)
+    const repeatsFrom = pairsFrom - Math.round(rows * phase.repeats)
     const givesFrom = repeatsFrom - Math.round(rows * phase.gives)
     for (let row = 0; row < rows; row++) {
       const r = rng(mixSeed(seed, step, row))
@@ -103,7 +105,9 @@ export function makeBatches(
       } else if (row < repeatsFrom) {
         tokens = sources.gives
         from = fromFirstWord(tokens, giveStarts)
-      } else
+      } else if (row >= pairsFrom)
+        tokens = pairRow(r, { length: length + 1, vocabSize: sources.vocabSize, skip: [sources.endOfText] })
+      else
         tokens = repeatRow(r, sources.text, {
           length: length + 1,
           vocabSize: sources.vocabSize,

@@ -2,7 +2,7 @@ import { deflateSync } from 'node:zlib'
 import { expect, test } from 'vitest'
 import { makeBatches, type Phase, phaseAt } from './batches.js'
 import { clean, readRdb, stripGutenberg } from './corpus.js'
-import { repeatRow } from './repeats.js'
+import { pairRow, repeatRow } from './repeats.js'
 import { rng } from './rng.js'
 import { ALL_NAMES, DEMO, isHeldOut, namePrompt, nameTestDraws, PLACES, stories, THINGS } from './stories.js'
 
@@ -100,7 +100,8 @@ const phase: Phase = {
   text: 0.4,
   stories: 0.3,
   gives: 0.1,
-  repeats: 0.2,
+  repeats: 0.1,
+  pairs: 0.1,
   maxPeriod: 8,
 }
 
@@ -138,4 +139,13 @@ test('shares that do not add up are refused', () => {
       1,
     ),
   ).toThrow('are not 1')
+})
+
+test('a row of pairs: most tokens are those two back', () => {
+  const row = pairRow(rng(4), { length: 1001, vocabSize: 500, skip: [0] })
+  expect(row).toHaveLength(1001)
+  expect(row).not.toContain(0)
+  const back = row.filter((t, i) => t === row[i - 2]).length
+  expect(back / row.length).toBeGreaterThan(0.6)
+  expect(back / row.length).toBeLessThan(0.8)
 })

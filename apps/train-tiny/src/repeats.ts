@@ -42,3 +42,23 @@ export function repeatRow(r: Rng, text: ArrayLike<number>, options: RepeatOption
   }
   return Array.from({ length }, (_, i) => stretch[i % period] as number)
 }
+
+/**
+ * One row of pairs that come two to five times each: a b a b a b c d c d … What follows is two back, so the shortest way
+ * to it is a head that attends to the token before; nothing else in the data asks for that head so directly.
+ */
+export function pairRow(r: Rng, options: Pick<RepeatOptions, 'length' | 'vocabSize' | 'skip'>): number[] {
+  const { length, vocabSize, skip = [] } = options
+  const draw = (): number => {
+    for (;;) {
+      const id = r.below(vocabSize)
+      if (!skip.includes(id)) return id
+    }
+  }
+  const row: number[] = []
+  while (row.length < length) {
+    const pair = [draw(), draw()]
+    for (let times = r.between(2, 5); times > 0; times--) row.push(...pair)
+  }
+  return row.slice(0, length)
+}
