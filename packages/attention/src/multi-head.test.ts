@@ -1,6 +1,7 @@
 import { layerNorm, mlp, module, rmsNorm } from '@heed/nn'
 import {
   add,
+  broadcastTo,
   concat,
   grad,
   type HasParts,
@@ -15,6 +16,7 @@ import {
   realize,
   reference,
   reshape,
+  rmsNorm as rmsNormOp,
   setBackend,
   setParameters,
   sliceAxis,
@@ -37,6 +39,7 @@ import {
   crossAttention,
   learnedPositions,
   makeCache,
+  multiHeadAttention,
   padding,
   postNormBlock,
   preNormBlock,
@@ -271,6 +274,42 @@ describe('attention', () => {
     expect(() => layer(x, undefined as never)).toThrow(/needs a memory/)
   })
 
+  it('turns queries and keys by the positions it is given', async () => {
+    const o = { dModel: 4, nHead: 2, mask: causal() }
+    const layer = scramble(attention({ ...o, position: rope() }))
+    const x = random([2, 3, 4])
+    const at = (v: number[]): Tensor => tensor(v, { dtype: 'i32' })
+    const y = layer(x)
+    // only distances count …
+    await expectClose(layer(x, { positions: at([5, 6, 7]) }), y)
+    // … and twice the distance is half the scaling
+    const wide = attention({ ...o, position: rope({ scaling: { type: 'linear', factor: 0.5 } }) })
+    setParameters(wide, parameters(layer))
+    const doubled = layer(x, { positions: at([0, 2, 4]) })
+    await expectClose(doubled, wide(x))
+    expect(await sum(mul(sub(doubled, y), sub(doubled, y))).item()).toBeGreaterThan(1e-4)
+  })
+
+  it('normalises queries and keys before they turn', async () => {
+    const layer = scramble(attention({ dModel: 4, nHead: 2, qkNorm: (d) => rmsNorm({ dModel: d }) }))
+    const run = traceLazy((t: Tensor) => layer(t), random([1, 3, 4]))
+    const [q, k] = [
+      rmsNormOp(run.get('q'), P(layer, 'q_norm.w')),
+      rmsNormOp(run.get('k'), P(layer, 'k_norm.w')),
+    ]
+    await expectClose(run.get('scores'), mul(matmul(q, swapLast(k)), 1 / Math.sqrt(2)))
+  })
+
+  it('keeps a learned key and value more in sight of everybody', async () => {
+    const layer = scramble(multiHeadAttention({ dModel: 4, nHead: 2, extraKey: true }))
+    const x = random([1, 3, 4])
+    const nobody = tensor(new Uint8Array(9), { shape: [3, 3], dtype: 'bool' })
+    const run = traceLazy(() => layer(x, x, x, { mask: nobody }), null)
+    expect(await run.get('pattern').array()).toEqual([Array(2).fill(Array(3).fill([0, 0, 0, 1]))])
+    const written = add(matmul(reshape(P(layer, 'v_extra'), [1, 4]), P(layer, 'w_o')), P(layer, 'b_o'))
+    await expectClose(run.output, broadcastTo(written, [1, 3, 4]))
+  })
+
   it('scales and caps scores as it is told', async () => {
     const x = random([1, 3, 4])
     const plain = scramble(attention({ dModel: 4, nHead: 2 }))
@@ -425,6 +464,8 @@ describe('cache', () => {
     expect(planCount() - plans).toBe(1)
     await expectClose(cache.layers[0].k, run.get('rot_k'))
     await expectClose(cache.layers[0].v, run.get('v'))
+    // no history behind what is kept
+    for (const { k, v } of cache.layers) expect([k.node.inputs, v.node.inputs]).toEqual([[], []])
     await expect(before.data()).rejects.toThrow(/donated/)
   })
 
