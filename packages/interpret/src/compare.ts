@@ -68,9 +68,9 @@ export class Comparison extends Printed {
   top(n = 5): Moved[] {
     checkCount('compare', 'n', n)
     const [p, q] = this.both()
-    const order = Array.from(p, (_, id) => id).sort(
-      (i, j) => Math.abs(q[j] - p[j]) - Math.abs(q[i] - p[i]) || i - j,
-    )
+    // movements that differ by rounding alone are ties, in order of id
+    const size = Float64Array.from(p, (v, id) => Math.round(Math.abs(q[id] - v) * 1e9))
+    const order = Array.from(p, (_, id) => id).sort((i, j) => size[j] - size[i] || i - j)
     const names = this.a.model
     return order.slice(0, n).map((id) => ({
       id,
