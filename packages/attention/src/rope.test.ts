@@ -81,6 +81,8 @@ describe('rope', () => {
     )
     await expectClose(turn(x, { positions: add(ids([6, 7, 8]), 1) }, { nCtx: 10 }), want)
     await expectClose(turn(x, {}), turn(x, { positions: ids([0, 1, 2]) }))
+    // beyond the table that the calls above made
+    await expectClose(turn(x, { offset: 200 }), turn(x, { positions: ids([200, 201, 202]) }))
     expect(() => turn(x, { positions: add(ids([6, 7, 8]), 1) })).toThrow(/give rope\({ nCtx }\)/)
     expect(() => turn(x, { positions: tensor([1, 2, 3]) })).toThrow(/expected i32/)
   })
