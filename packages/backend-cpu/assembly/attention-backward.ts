@@ -6,8 +6,7 @@
 import { AttentionJob, elements, maskScores, pad8, visibleKeys } from './attention-job'
 import { NEVER, expRow } from './exp'
 import { packPanels, packRows, panelBytes } from './pack'
-import { MR, tile } from './tile'
-import { dot } from './vector'
+import { MR, fma, tile } from './tile'
 
 // @ts-ignore: decorator
 @inline const ROWS: i32 = 90
@@ -43,6 +42,20 @@ function copyRows(n: i32, cols: i32, from: usize, fromRow: i32, to: usize, toRow
     s += 16
     dp += 16
   }
+}
+
+/**
+ * Σ a[k]·b[k] added in the order in which a tile adds, so that δ = dz·z and dz·v round alike: where one key has all the
+ * weight, z is its v and their difference is exactly 0, not rounding noise times large keys.
+ */
+function chained(depth: i32, a: usize, b: usize): f32 {
+  let s = f32x4.splat(0)
+  for (let k = depth; k > 0; k--) {
+    s = fma(v128.load32_splat(a), v128.load32_splat(b), s)
+    a += 4
+    b += 4
+  }
+  return f32x4.extract_lane(s, 0)
 }
 
 /** dq, dk and dv of the job; `scratch`: attentionBackwardScratch(…) bytes. Grouped heads add into their key-value head. */
@@ -118,7 +131,7 @@ export function attentionBackward(address: usize, scratch: usize): void {
             zBytes = <usize>valueDim << 2
           }
           for (let i = 0; i < rows; i++) {
-            const sum = dot(valueDim, zBlock + <usize>i * zBytes, dzBlock + <usize>i * dzBytes)
+            const sum = chained(valueDim, dzBlock + <usize>i * dzBytes, zBlock + <usize>i * zBytes)
             store<f32>(elements(delta, i), dlse ? sum - load<f32>(elements(dlse, (q0 + i) * job.dlseRow)) : sum)
           }
           memory.fill(dqTile, 0, <usize>(rows * wide) << 2)

@@ -309,6 +309,27 @@ describe('the backend', () => {
       /no export/,
     )
   })
+  it('gives no gradient noise where one key has all the weight', async () => {
+    // scores of hundreds: the softmax is one-hot, its derivative is exactly 0, and any rounding would be multiplied by k
+    const backend = await cpu()
+    const grid = (seed: number, n: number): number[] =>
+      Array.from({ length: n }, (_, i) => Math.sin(seed + 1.7 * i) * 40)
+    const q = tensor(Float32Array.from(grid(1, 5 * 16)), [1, 1, 5, 16])
+    const k = tensor(Float32Array.from(grid(2, 9 * 16)), [1, 1, 9, 16])
+    const v = tensor(
+      Float32Array.from(grid(3, 9 * 16), (x) => x / 40),
+      [1, 1, 9, 16],
+    )
+    const { z } = attention(q, k, v)
+    const seed = tensor(
+      Float32Array.from(grid(4, 5 * 16), (x) => x / 40),
+      [1, 1, 5, 16],
+    )
+    const [dq, dk] = grad(z, [q, k], { seed })
+    await realize([dq, dk], { backend })
+    for (const g of [dq, dk])
+      expect(Math.max(...[...((await g.data()) as Float32Array)].map(Math.abs))).toBeLessThan(1e-12)
+  })
   it('refuses threads, unknown builds and unknown options', async () => {
     // @ts-expect-error only one thread is typed
     await expect(cpu({ threads: 2 })).rejects.toThrow(BackendError)
