@@ -163,6 +163,11 @@ def main():
         for text in TEXTS[3:17:3] + ["camelCase v1.2 a-b ", "I'Ve 1234\n\n x"]:
             out = pre.pre_tokenize_str(text)
             parts["preTokenizers"].append({"component": c, "input": text, "output": [s for s, _ in out], "points": flat(o for _, o in out)})
+    for regex in [r"(?i)the|K", r"(?i:k|s)t?", r"a(?-i:B)|(?i)x(?-i)y", r"\bt\B|\Ba", r"[a-z&&[^aeiou]]+", r"(?>a+)a|b++b|ab", r"\p{^L}", r"\x41|\u0062|\x{63}", r"a{,2}b", r"[\w&&[^\d]]+?", r"\At|\z|\S$", r"(?<=a)b(?!c)|(?<n>c)", r"[]a]|[\-x]", r"\P{Ll}+", r"\p{Han}|\p{Greek}", r"(?#note)\R|\n".replace(r"\R|", "")]:
+        pre = Tokenizer.from_str(json.dumps(shell(model=blank, pre_tokenizer=split({"Regex": regex}, "Isolated")))).pre_tokenizer
+        for text in ["The aab ABxy \u212a k sT ſt\nthe abc 漢Ω½\n", "aaab bbb aabxY]-AB_1"]:
+            out = pre.pre_tokenize_str(text)
+            parts["preTokenizers"].append({"component": split({"Regex": regex}, "Isolated"), "input": text, "output": [s for s, _ in out], "points": flat(o for _, o in out)})
     inputs = [[], ["Hello", "##World", "##!"], ["do", "n't", "stop", ".", "##s"], ["▁Hello", "▁wor", "ld", "▁"], ["Hel", "lo</w>", "w</w>"], ["<0xE4>", "<0xBD>", "<0xA0>", "x", "<0xFF>"], ["h", "h", "e", "<pad>", "l", "l", "<pad>", "l", "|", "o"], ["Ġa", "Ã", "©", "é"], [" h", " do not", " ' "]]
     for c in [byte_level(True, True), {"type": "WordPiece", "prefix": "##", "cleanup": True}, {"type": "WordPiece", "prefix": "##", "cleanup": False}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True}, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": True},
         {"type": "BPEDecoder", "suffix": "</w>"}, {"type": "ByteFallback"}, {"type": "Fuse"}, {"type": "Strip", "content": "l", "start": 1, "stop": 1}, {"type": "Replace", "pattern": {"Regex": "l+"}, "content": "L"}, {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True}]:

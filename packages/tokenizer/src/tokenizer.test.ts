@@ -178,6 +178,12 @@ describe('truncation and padding', () => {
   it('puts the settings of a call over those of the file', () => {
     const fixed = { strategy: { Fixed: 9 }, direction: 'Right', pad_id: 0, pad_token: '[PAD]' }
     const tok = tokenizerFromJson({ ...fileOf('bert'), truncation: { max_length: 5 }, padding: fixed })
+    const typed = tokenizerFromJson({
+      ...fileOf('bert'),
+      padding: { ...fixed, pad_type_id: 4, pad_to_multiple_of: 5 },
+    })
+    expect(typed.encode('the', { padding: { side: 'left' } }).typeIds).toEqual([4, 4, 0, 0, 0])
+    expect(tok.encode('the', { padding: { length: 4 } }).typeIds).toEqual([0, 0, 0, 0])
     const text = 'the Rabbit took a watch'
     expect(tok.encode(text).attentionMask).toEqual([1, 1, 1, 1, 1, 0, 0, 0, 0])
     expect(tok.encode(text, { padding: false }).ids.length).toBe(5)
