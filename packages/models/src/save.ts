@@ -43,10 +43,14 @@ export async function modelFiles(model: TextModel): Promise<ModelFiles> {
 
 /** Writes the model's folder, file by file whole or not at all. Node only; `modelFiles` is for browsers. */
 export async function saveModel(model: TextModel, folder: string): Promise<void> {
-  const { mkdir } = await import('node:fs/promises')
+  // named at run time, so that no bundler for browsers looks for it
+  const name = 'node:fs/promises'
+  const { mkdir } = (await import(
+    /* @vite-ignore */ /* webpackIgnore: true */ name
+  )) as typeof import('node:fs/promises')
   const files = await modelFiles(model)
-  for (const [name, content] of Object.entries(files) as [string, string | Uint8Array][]) {
-    const path = `${folder.replace(/\/$/, '')}/${name}`
+  for (const [file, content] of Object.entries(files) as [string, string | Uint8Array][]) {
+    const path = `${folder.replace(/\/$/, '')}/${file}`
     await mkdir(path.slice(0, path.lastIndexOf('/')), { recursive: true })
     await saveFile(path, content)
   }

@@ -43,7 +43,11 @@ function parse(bytes: ArrayBuffer | Uint8Array): Tokenizer {
 }
 
 async function readFile(place: string | URL): Promise<Uint8Array> {
-  const fs = await import('node:fs/promises')
+  // named at run time, so that no bundler for browsers looks for it
+  const name = 'node:fs/promises'
+  const fs = (await import(
+    /* @vite-ignore */ /* webpackIgnore: true */ name
+  )) as typeof import('node:fs/promises')
   try {
     return await fs.readFile(place)
   } catch (error) {

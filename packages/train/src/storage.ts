@@ -29,8 +29,10 @@ export function memoryStorage(): Storage {
 
 /** A folder on disk, made when something is written. Node only. */
 export async function folderStorage(folder: string): Promise<Storage> {
-  const fs = await import('node:fs/promises')
-  const { join } = await import('node:path')
+  // named at run time, so that no bundler for browsers looks for them
+  const load = (name: string) => import(/* @vite-ignore */ /* webpackIgnore: true */ `node:${name}`)
+  const fs = (await load('fs/promises')) as typeof import('node:fs/promises')
+  const { join } = (await load('path')) as typeof import('node:path')
   const at = (name: string): string => join(folder, name)
   const missing = (error: unknown): boolean => (error as { code?: string }).code === 'ENOENT'
   return {
