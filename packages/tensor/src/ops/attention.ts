@@ -4,7 +4,6 @@
  */
 import { DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
 import { type Attrs, constant, type Spec, type Tensor } from '../graph.js'
-import { broadcastShapes } from '../shape.js'
 import { composite, type Operand } from './define.js'
 import {
   add,
@@ -162,7 +161,8 @@ const attentionOf = composite('attention', {
     const full = [B, H, Q, k.shape[2]]
     let at = 4
     const fits = (s: Spec, what: string): void => {
-      if (showShape(broadcastShapes(s.shape, full)) !== showShape(full))
+      const lead = full.length - s.shape.length
+      if (lead < 0 || s.shape.some((d, i) => d !== 1 && d !== full[lead + i]))
         throw new ShapeError(`${what} ${showShape(s.shape)} does not broadcast to ${showShape(full)}`)
     }
     if (a.hasMask) {

@@ -155,7 +155,7 @@ export function batchNorm(
   if (weight) y = mul(y, perChannel(weight, x.rank))
   return bias ? add(y, perChannel(bias, x.rank)) : y
 }
-/** x / max(‖x‖, eps) along an axis; gradient zero where x is zero. */
+/** x / max(‖x‖, eps) along an axis; the gradient where x is zero is 1/eps, as PyTorch has it, not NaN. */
 export function l2Normalize(x: Tensor, options: { axis?: number; eps?: number } = {}): Tensor {
   return div(x, maximum(norm2(x, options.axis ?? -1), options.eps ?? 1e-12))
 }
