@@ -69,18 +69,7 @@ export const packages = {
 export const apps = {
   goldens: {
     description: 'Runs the reference collections against Heed',
-    imports: [
-      'tensor',
-      'nn',
-      'attention',
-      'tokenizer',
-      'weights',
-      'models',
-      'train',
-      'interpret',
-      'backend-cpu',
-      'conformance',
-    ],
+    imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'models', 'train', 'backend-cpu'],
     node: true,
   },
   'browser-check': {
