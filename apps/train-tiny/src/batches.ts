@@ -5,7 +5,7 @@
 import { pairRow, repeatRow } from './repeats.js'
 import { mixSeed, rng } from './rng.js'
 
-/** A stretch of the run with one row length and one mixture; the shares of text, stories, gives, repeats and pairs add to one. */
+/** A stretch of the run with one row length and one mixture; the shares from `text` to `pairs` add to one. */
 export interface Phase {
   steps: number
   rows: number
@@ -13,6 +13,7 @@ export interface Phase {
   text: number
   stories: number
   gives: number
+  plain: number
   repeats: number
   pairs: number
   maxPeriod: number
@@ -24,6 +25,8 @@ export interface Sources {
   stories: ArrayLike<number>
   /** Chains of giving sentences, likewise. */
   gives: ArrayLike<number>
+  /** Single giving sentences, likewise. */
+  plain: ArrayLike<number>
   vocabSize: number
   endOfText: number
 }
@@ -66,10 +69,10 @@ export function makeBatches(
   seed: number,
 ): (step: number) => Batch {
   for (const p of phases) {
-    const shares = [p.text, p.stories, p.gives, p.repeats, p.pairs]
+    const shares = [p.text, p.stories, p.gives, p.plain, p.repeats, p.pairs]
     if (Math.abs(shares.reduce((a, b) => a + b) - 1) > 1e-9)
       throw new RangeError(`makeBatches: shares ${shares.join(' + ')} are not 1`)
-    for (const name of ['text', 'stories', 'gives'] as const)
+    for (const name of ['text', 'stories', 'gives', 'plain'] as const)
       if (sources[name].length < p.length + 2)
         throw new RangeError(
           `makeBatches: a row of ${p.length} tokens needs longer sources; ${name} has ${sources[name].length}`,
@@ -77,6 +80,7 @@ export function makeBatches(
   }
   const storyStarts = beginnings(sources.stories, sources.endOfText)
   const giveStarts = beginnings(sources.gives, sources.endOfText)
+  const plainStarts = beginnings(sources.plain, sources.endOfText)
   return (step) => {
     const phase = phaseAt(phases, step)
     const { rows, length } = phase
@@ -85,7 +89,8 @@ export function makeBatches(
     const textRows = Math.round(rows * phase.text)
     const pairsFrom = rows - Math.round(rows * phase.pairs)
     const repeatsFrom = pairsFrom - Math.round(rows * phase.repeats)
-    const givesFrom = repeatsFrom - Math.round(rows * phase.gives)
+    const plainFrom = repeatsFrom - Math.round(rows * phase.plain)
+    const givesFrom = plainFrom - Math.round(rows * phase.gives)
     for (let row = 0; row < rows; row++) {
       const r = rng(mixSeed(seed, step, row))
       const fromFirstWord = (stream: ArrayLike<number>, starts: Int32Array): number => {
@@ -102,9 +107,12 @@ export function makeBatches(
       } else if (row < givesFrom) {
         tokens = sources.stories
         from = fromFirstWord(tokens, storyStarts)
-      } else if (row < repeatsFrom) {
+      } else if (row < plainFrom) {
         tokens = sources.gives
         from = fromFirstWord(tokens, giveStarts)
+      } else if (row < repeatsFrom) {
+        tokens = sources.plain
+        from = fromFirstWord(tokens, plainStarts)
       } else if (row >= pairsFrom)
         tokens = pairRow(r, { length: length + 1, vocabSize: sources.vocabSize, skip: [sources.endOfText] })
       else

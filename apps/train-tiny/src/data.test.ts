@@ -4,7 +4,18 @@ import { makeBatches, type Phase, phaseAt } from './batches.js'
 import { clean, readRdb, stripGutenberg } from './corpus.js'
 import { pairRow, repeatRow } from './repeats.js'
 import { rng } from './rng.js'
-import { ALL_NAMES, DEMO, isHeldOut, namePrompt, nameTestDraws, PLACES, stories, THINGS } from './stories.js'
+import {
+  ALL_NAMES,
+  DEMO,
+  giveChains,
+  isHeldOut,
+  namePrompt,
+  nameTestDraws,
+  PLACES,
+  plainGives,
+  stories,
+  THINGS,
+} from './stories.js'
 
 test('a paragraph becomes a line of plain ASCII punctuation', () => {
   expect(
@@ -47,7 +58,7 @@ test('held-out giving draws, the demo among them, are never generated, whoever g
     'g',
   )
   let seen = 0
-  for (const s of stories(5, 20000))
+  for (const s of [...stories(5, 20000), ...giveChains(5, 5000), ...plainGives(5, 20000)])
     for (const [, first = '', second = '', place = '', thing = ''] of s.matchAll(pattern)) {
       seen++
       expect(isHeldOut({ first, second, place, thing }), s).toBe(false)
@@ -100,6 +111,7 @@ const phase: Phase = {
   text: 0.4,
   stories: 0.3,
   gives: 0.1,
+  plain: 0,
   repeats: 0.1,
   pairs: 0.1,
   maxPeriod: 8,
@@ -111,6 +123,7 @@ test('a batch is a function of seed and step; targets are the next ids', () => {
     text,
     stories: text.map((t) => t + 50),
     gives: text.map((t) => t + 100),
+    plain: text,
     vocabSize: 201,
     endOfText: 200,
   }
@@ -134,7 +147,7 @@ test('shares that do not add up are refused', () => {
   const text = Array.from({ length: 100 }, () => 1)
   expect(() =>
     makeBatches(
-      { text, stories: text, gives: text, vocabSize: 4, endOfText: 0 },
+      { text, stories: text, gives: text, plain: text, vocabSize: 4, endOfText: 0 },
       [{ ...phase, text: 0.6 }],
       1,
     ),

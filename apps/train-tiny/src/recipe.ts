@@ -14,63 +14,37 @@ export const init: InitOptions = {
 }
 export const SEED = 0
 
-/** Short rows full of repeats first, until the induction head stands; then ever longer rows with more text. */
+const phase = (
+  steps: number,
+  [rows, length]: readonly [number, number],
+  counts: { text: number; stories: number; gives?: number; plain?: number; repeats: number; pairs?: number },
+): Phase => {
+  const share = (n = 0): number => n / rows
+  return {
+    steps,
+    rows,
+    length,
+    text: share(counts.text),
+    stories: share(counts.stories),
+    gives: share(counts.gives),
+    plain: share(counts.plain),
+    repeats: share(counts.repeats),
+    pairs: share(counts.pairs),
+    maxPeriod: length / 2,
+  }
+}
+
+/**
+ * Rows of each kind by phase. Short rows full of repeats first, until an induction head begins; then longer rows with
+ * more text, giving sentences for the name test, pairs for the previous-token head; the whole context last.
+ */
 export const phases: readonly Phase[] = [
-  {
-    steps: 600,
-    rows: 32,
-    length: 32,
-    text: 5 / 32,
-    stories: 5 / 32,
-    gives: 0,
-    repeats: 22 / 32,
-    pairs: 0,
-    maxPeriod: 16,
-  },
-  {
-    steps: 700,
-    rows: 32,
-    length: 64,
-    text: 16 / 32,
-    stories: 10 / 32,
-    gives: 0,
-    repeats: 6 / 32,
-    pairs: 0,
-    maxPeriod: 32,
-  },
-  {
-    steps: 700,
-    rows: 16,
-    length: 128,
-    text: 9 / 16,
-    stories: 2 / 16,
-    gives: 3 / 16,
-    repeats: 2 / 16,
-    pairs: 0,
-    maxPeriod: 64,
-  },
-  {
-    steps: 800,
-    rows: 16,
-    length: 128,
-    text: 9 / 16,
-    stories: 1 / 16,
-    gives: 3 / 16,
-    repeats: 2 / 16,
-    pairs: 1 / 16,
-    maxPeriod: 64,
-  },
-  {
-    steps: 700,
-    rows: 8,
-    length: 256,
-    text: 5 / 8,
-    stories: 1 / 8,
-    gives: 1 / 8,
-    repeats: 1 / 8,
-    pairs: 0,
-    maxPeriod: 128,
-  },
+  phase(600, [32, 32], { text: 5, stories: 5, repeats: 22 }),
+  phase(700, [32, 64], { text: 16, stories: 10, repeats: 6 }),
+  phase(700, [16, 128], { text: 9, stories: 2, gives: 3, repeats: 2 }),
+  phase(300, [16, 128], { text: 9, stories: 1, gives: 3, repeats: 2, pairs: 1 }),
+  phase(600, [32, 64], { text: 15, stories: 2, gives: 2, plain: 8, repeats: 3, pairs: 2 }),
+  phase(600, [8, 256], { text: 5, stories: 1, plain: 1, repeats: 1 }),
 ]
 export const steps = phases.reduce((sum, p) => sum + p.steps, 0)
 

@@ -380,3 +380,18 @@ export function giveChains(seed: number, count: number): string[] {
     Array.from({ length: r.between(3, 5) }, () => giving(cast(r))).join(' '),
   )
 }
+
+/** Single giving sentences in few words, six in ten of them as the name test asks. */
+export function plainGives(seed: number, count: number): string[] {
+  const r = rng(seed)
+  return Array.from({ length: count }, () => {
+    const { a, b, giver, taker, place, thing } = cast(r)
+    const act =
+      r.next() < 0.9
+        ? `${giver.name} gave ${article(thing)} to ${taker.name}.`
+        : `${giver.name} gave ${taker.name} ${article(thing)}.`
+    return r.next() < 0.67
+      ? `When ${a.name} and ${b.name} went to the ${place}, ${act}`
+      : `${a.name} and ${b.name} went to the ${place}. ${act}`
+  })
+}

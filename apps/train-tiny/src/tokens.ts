@@ -7,7 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Tokenizer, tokenizerFromJson, trainBpe } from '@heed/tokenizer'
 import { cacheFolder, type Document, loadCorpus } from './corpus.js'
-import { giveChains, stories } from './stories.js'
+import { giveChains, plainGives, stories } from './stories.js'
 
 export const END_OF_TEXT = '<|endoftext|>'
 export const VOCAB_SIZE = 2048
@@ -17,6 +17,8 @@ const STORIES_FOR_TOKENIZER = 8000
 const STORY_SEED = 1
 const CHAIN_COUNT = 15000
 const CHAIN_SEED = 2
+const PLAIN_COUNT = 30000
+const PLAIN_SEED = 3
 
 export interface HeldOutDocument {
   name: string
@@ -35,6 +37,7 @@ export interface TokenData {
   textBytes: number
   stories: Int32Array
   gives: Int32Array
+  plain: Int32Array
   heldOut: HeldOutDocument[]
 }
 
@@ -66,7 +69,8 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
   corpus.train.forEach(digest)
   corpus.heldOut.forEach(digest)
   const chains = giveChains(CHAIN_SEED, CHAIN_COUNT)
-  for (const tale of [...tales, ...chains]) hash.update(`${tale}\0`)
+  const plain = plainGives(PLAIN_SEED, PLAIN_COUNT)
+  for (const tale of [...tales, ...chains, ...plain]) hash.update(`${tale}\0`)
   const folder = join(cache, `tokens-${hash.digest('hex').slice(0, 16)}`)
   await mkdir(folder, { recursive: true })
 
@@ -113,6 +117,7 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
     textBytes: corpus.train.reduce((sum, d) => sum + Buffer.byteLength(d.text), 0),
     stories: await stream('stories', () => tales),
     gives: await stream('gives', () => chains),
+    plain: await stream('plain', () => plain),
     heldOut,
   }
 }
