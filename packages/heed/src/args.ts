@@ -30,6 +30,10 @@ export function parseArgs(argv: readonly string[], options: Options, command: st
     const equals = arg.indexOf('=')
     const name = (equals < 0 ? arg : arg.slice(0, equals)).replace(/^--?/, '')
     const option = Object.hasOwn(options, name) ? options[name] : undefined
+    if (arg === '-h' && Object.hasOwn(options, 'help')) {
+      values.help = true
+      continue
+    }
     if (!option || !arg.startsWith('--'))
       throw new UsageError(
         `unknown option '${equals < 0 ? arg : arg.slice(0, equals)}' of heed ${command}; did you mean --${nearestNames(name, Object.keys(options), 1)[0]}? See heed ${command} --help`,
@@ -41,7 +45,7 @@ export function parseArgs(argv: readonly string[], options: Options, command: st
       continue
     }
     const value = equals >= 0 ? arg.slice(equals + 1) : argv[++i]
-    if (value === undefined || (equals < 0 && value.startsWith('--')))
+    if (value === undefined || value === '' || (equals < 0 && value.startsWith('--')))
       throw new UsageError(`--${name} needs a value: --${name} ${option.value}`)
     values[name] = value
   }

@@ -4,10 +4,16 @@ import { reference, setBackend } from '@heed/tensor'
 import { UsageError } from './errors.js'
 
 export const backendNames = ['cpu', 'reference', 'reference-f64'] as const
+export type BackendName = (typeof backendNames)[number]
 
-export async function useBackend(name = 'cpu'): Promise<void> {
+/** @throws UsageError for a name that is none of `backendNames`. */
+export function checkBackend(name = 'cpu'): BackendName {
+  const found = backendNames.find((b) => b === name)
+  if (!found) throw new UsageError(`--backend '${name}' is unknown; use ${backendNames.join(', ')}`)
+  return found
+}
+
+export async function useBackend(name: BackendName): Promise<void> {
   if (name === 'cpu') setBackend(await cpu())
-  else if (name === 'reference') setBackend(reference())
-  else if (name === 'reference-f64') setBackend(reference({ precision: 'f64' }))
-  else throw new UsageError(`--backend '${name}' is unknown; use ${backendNames.join(', ')}`)
+  else setBackend(reference({ precision: name === 'reference-f64' ? 'f64' : 'f32' }))
 }

@@ -6,8 +6,13 @@ export class UsageError extends Error {
   }
 }
 
-/** The one line shown for any error; unexpected ones keep their stack for a bug report behind HEED_DEBUG. */
+/** The one line shown for any error; HEED_DEBUG shows the stack too, for a bug report. */
 export function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error)
-  return message.replace(/\s*\n\s*/g, ' ').trim() || 'unknown error'
+  return harmless(message).trim() || 'unknown error'
 }
+
+/** Foreign text on one line that cannot steer a terminal: runs of white space become one space, controls U+FFFD. */
+export const harmless = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what this line is about
+  text.replace(/\s+/g, ' ').replace(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd')

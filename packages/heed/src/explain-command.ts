@@ -1,25 +1,32 @@
 /** `heed explain`: reads the options, loads the model, hands both to `explain`, writes what comes back. */
-import { loadModel } from '@heed/models'
-import { explainReport } from '@heed/viz'
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { loadModel, type TextModel } from '@heed/models'
+import { explainReport, failedChecks } from '@heed/viz'
 import { saveFile } from '@heed/weights'
-import { integerOf, type Options, optionHelp, parseArgs, stringOf } from './args.js'
-import { useBackend } from './backend.js'
-import { UsageError } from './errors.js'
-import { explain } from './explain.js'
+import { integerOf, type Options, optionHelp, type Parsed, parseArgs, stringOf } from './args.js'
+import { checkBackend, useBackend } from './backend.js'
+import { harmless, UsageError } from './errors.js'
+import { type ExplainOptions, type Explanation, explain } from './explain.js'
+import { explanationJson } from './explain-json.js'
+import { type Io, isColorful, widthOf } from './io.js'
 import { printExplanation } from './print-explanation.js'
-import { statusLine } from './status.js'
+import { type Status, statusLine } from './status.js'
 import { DEMO_SENTENCE, readTextFile, textFrom } from './text-input.js'
 
 const OPTIONS: Options = {
-  file: { value: 'FILE', help: 'read the text from a UTF-8 file (- as the text reads standard input)' },
+  file: {
+    value: 'FILE',
+    help: 'read the text from a UTF-8 file; “-” instead of a text reads standard input',
+  },
   model: { value: 'FOLDER', help: 'a Hugging Face folder (GPT-2 or BERT family), or built-in (default)' },
-  with: { value: 'FILE', help: 'encoders: find the nearest of the lines of this file' },
-  layer: { value: 'N', help: 'show this layer, counted from 0 (with --head)' },
-  head: { value: 'N', help: 'show this head, counted from 0 (with --layer)' },
+  with: { value: 'FILE', help: 'encoders: find the nearest of the lines of this file, one sentence a line' },
+  layer: { value: 'N', help: 'with --head: show one head, layers counted from 0' },
+  head: { value: 'N', help: 'with --layer: show one head, heads counted from 0' },
   top: { value: 'N', help: 'how many predictions, heads and lines to list (default 5)' },
-  out: { value: 'FILE', help: 'write the report, one HTML page that needs no network' },
-  json: { help: 'print the result as JSON (schema heed-explain 1) instead of text' },
-  backend: { value: 'NAME', help: 'cpu (default), reference or reference-f64' },
+  out: { value: 'FILE', help: 'write the report: one HTML page that asks the network for nothing' },
+  json: { help: 'print one line of JSON instead of text (format heed-explain, version 1)' },
+  backend: { value: 'NAME', help: 'cpu (default), reference (slow, plain loops) or reference-f64' },
   seed: { value: 'N', help: 'seed of the random orders and sequences (default 0)' },
   quiet: { help: 'no progress on standard error' },
   help: { help: 'this page' },
@@ -29,10 +36,11 @@ const help = (): string => `Usage: heed explain ["text" | --file FILE | -] [opti
 
 Runs a model on a text and says why it answers as it does.
 
-A decoder (GPT-2) predicts the next token: its most likely tokens; which earlier tokens mattered, by attention rollout
-and by gradient × input, each checked by deleting tokens against 20 random orders; the heads that matter most by direct
-logit attribution, and what kind they are; what each layer would predict (logit lens).
-An encoder (BERT) fills each [MASK]; with --with it finds the nearest line. What is not defined for it is said so.
+A decoder (GPT-2) predicts the next token. You see its most likely tokens; which earlier tokens mattered, by attention
+rollout and by gradient × input, each checked by deleting tokens against 20 random orders; the heads that matter most
+by direct logit attribution, and what kind they are; what each layer would say (logit lens).
+An encoder (BERT) fills each [MASK], names a class or an answer (question [SEP] passage); with --with it finds the
+nearest line. What is not defined for a model is said so. How far to trust a picture stands under it.
 
 Without a text it explains: ${DEMO_SENTENCE}
 
@@ -40,94 +48,146 @@ ${optionHelp(OPTIONS)}
 
 Examples:
   heed explain "The keys to the cabinet are on the" --out report.html
+  heed explain "The keys to the cabinet are on the" --layer 1 --head 3
   heed explain "Paris is the [MASK] of France." --model ./bert-base-uncased
   heed explain "A man is eating food." --model ./all-MiniLM-L6-v2 --with sentences.txt
   heed explain --file letter.txt --json > letter.json
 
-Exit code 0, or 1 with one line on standard error.`
+Colours only in a terminal; NO_COLOR=1 turns them off. Exit code 0, or 1 with one line on standard error.
+`
 
-export async function explainCommand(argv: readonly string[]): Promise<void> {
+export async function explainCommand(argv: readonly string[], io: Io): Promise<void> {
   const p = parseArgs(argv, OPTIONS, 'explain')
   if (p.values.help) {
-    console.log(help())
+    io.stdout.write(help())
     return
   }
-  const top = integerOf(p, 'top', 1, 1000) ?? 5
-  const layer = integerOf(p, 'layer', 0)
-  const head = integerOf(p, 'head', 0)
-  const seed = integerOf(p, 'seed', 0) ?? 0
+  const wanted = optionsOf(p)
+  const backend = checkBackend(stringOf(p, 'backend'))
   const out = stringOf(p, 'out')
-  const withFile = stringOf(p, 'with')
-  const { text, isDemo } = await textFrom(p.words, stringOf(p, 'file'))
-  const lines = withFile === undefined ? undefined : linesOf(await readTextFile(withFile, '--with'), withFile)
-  await useBackend(stringOf(p, 'backend'))
+  if (out !== undefined) await checkOut(out)
+  const { text, isDemo } = await textFrom(p.words, stringOf(p, 'file'), io)
+  const lines = await linesFrom(stringOf(p, 'with'))
+  await useBackend(backend)
 
-  const status = statusLine(p.values.quiet !== true)
+  const status = statusLine(io, p.values.quiet !== true)
+  let data: Explanation
   try {
-    const folder = stringOf(p, 'model')
-    status.show('loading the model')
-    const model = await loadModel(folder === undefined || folder === 'built-in' ? undefined : folder, {
-      onProgress: (done, of) => status.show(`loading the model: ${done} of ${of} tensors`),
-    })
+    const model = await load(stringOf(p, 'model'), status)
     const { nLayer, nHead } = model.config
-    if (layer !== undefined && layer >= nLayer)
-      throw new UsageError(`--layer is ${layer}; the model has ${nLayer} layers, 0 to ${nLayer - 1}`)
-    if (head !== undefined && head >= nHead)
-      throw new UsageError(`--head is ${head}; the model has ${nHead} heads, 0 to ${nHead - 1}`)
-    if (lines && model.kind === 'decoder')
-      throw new UsageError('--with needs an encoder; a decoder makes no sentence vectors')
-    const data = await explain(model, text, {
-      top,
-      seed,
-      lines,
-      layer,
-      head,
-      onProgress: (line) => status.show(line),
-    })
+    within('layer', wanted.layer, nLayer)
+    within('head', wanted.head, nHead)
+    if (lines) checkLines(model, text, lines)
+    const own = lines ? { lines: lines.map((l) => l.text) } : {}
+    data = await explain(model, text, { ...wanted, ...own, onProgress: (line) => status.show(line) })
     // the whole page exists before a byte of it is written, and it is renamed into place
-    if (out !== undefined) await writeReport(out, explainReport(data))
-    status.clear()
-    if (p.values.json) process.stdout.write(`${JSON.stringify(withoutMatrix(data))}\n`)
-    else
-      process.stdout.write(
-        `${printExplanation(data, { color: colorful(), width: width(), top, isDemo, layer, head })}\n`,
-      )
-    if (out !== undefined) process[p.values.json ? 'stderr' : 'stdout'].write(`report: ${out}\n`)
+    if (out !== undefined) await writeReport(out, explainReport(withoutPattern(data)))
   } finally {
     status.clear()
   }
+  for (const c of failedChecks(data))
+    io.stderr.write(
+      `heed: warning: SELF-CHECK FAILED: ${c.name} is off by ${c.error.toExponential(1)}, allowed ${c.tolerance}; do not trust these numbers\n`,
+    )
+  if (p.values.json) io.stdout.write(`${JSON.stringify(explanationJson(data))}\n`)
+  else {
+    const top = wanted.top ?? 5
+    io.stdout.write(`${printExplanation(data, { color: isColorful(io), width: widthOf(io), top, isDemo })}\n`)
+  }
+  if (out !== undefined) io[p.values.json ? 'stderr' : 'stdout'].write(`\nReport: ${harmless(out)}\n`)
 }
 
-/** The packed patterns are for the page; JSON readers get everything else. */
-function withoutMatrix(data: Awaited<ReturnType<typeof explain>>): object {
-  const { patterns: _, ...rest } = data
+type Wanted = Pick<ExplainOptions, 'top' | 'seed' | 'layer' | 'head'>
+
+function optionsOf(p: Parsed): Wanted {
+  const layer = integerOf(p, 'layer', 0)
+  const head = integerOf(p, 'head', 0)
+  if ((layer === undefined) !== (head === undefined))
+    throw new UsageError(
+      `--${layer === undefined ? 'head' : 'layer'} alone names no head; give --layer and --head together`,
+    )
+  return {
+    top: integerOf(p, 'top', 1, 1000) ?? 5,
+    seed: integerOf(p, 'seed', 0) ?? 0,
+    ...(layer === undefined ? {} : { layer }),
+    ...(head === undefined ? {} : { head }),
+  }
+}
+
+const within = (name: string, value: number | undefined, count: number): void => {
+  if (value !== undefined && value >= count)
+    throw new UsageError(
+      `--${name} is ${value}; the model has ${count} ${name}${count === 1 ? '' : 's'} here, give ${count === 1 ? '0' : `0 to ${count - 1}`}`,
+    )
+}
+
+async function load(folder: string | undefined, status: Status): Promise<TextModel> {
+  status.show('loading the model')
+  return loadModel(folder === undefined || folder === 'built-in' ? undefined : folder, {
+    onProgress: (done, of) => status.show(`loading the model: ${done} of ${of} tensors`),
+  })
+}
+
+interface Line {
+  readonly text: string
+  /** In the file, from 1. */
+  readonly number: number
+}
+
+/** The lines of --with that have a word. */
+async function linesFrom(file: string | undefined): Promise<Line[] | undefined> {
+  if (file === undefined) return undefined
+  const lines = (await readTextFile(file, '--with'))
+    .split(/\r?\n/)
+    .map((text, i) => ({ text: text.trim(), number: i + 1 }))
+    .filter((l) => l.text !== '')
+  if (lines.length === 0) throw new UsageError(`--with ${file} has no lines; put one sentence on each line`)
+  return lines
+}
+
+/** Sentence vectors read so many tokens and no more: nothing is cut in silence. */
+function checkLines(model: TextModel, text: string, lines: readonly Line[]): void {
+  if (model.kind === 'decoder')
+    throw new UsageError('--with needs an encoder; a decoder makes no sentence vectors, leave it out')
+  const limit = Math.min(model.pooling?.maxTokens ?? model.config.nCtx, model.config.nCtx)
+  const { tokenizer } = model
+  if (!tokenizer) return
+  const count = (t: string): number => tokenizer.encode(t, { padding: false, truncation: false }).ids.length
+  if (count(text) > limit)
+    throw new UsageError(
+      `the text has ${count(text)} tokens, a sentence vector of this model reads ${limit}; shorten it, or leave --with out`,
+    )
+  for (const l of lines)
+    if (count(l.text) > limit)
+      throw new UsageError(
+        `--with: line ${l.number} has ${count(l.text)} tokens, a sentence vector of this model reads ${limit}; shorten it`,
+      )
+}
+
+/** The page has its own copy of every pattern. */
+function withoutPattern(data: Explanation): Explanation {
+  const { pattern: _, ...rest } = data
   return rest
+}
+
+/** Said before the work, not after it. */
+async function checkOut(path: string): Promise<void> {
+  const kindOf = async (p: string): Promise<'folder' | 'file' | null> =>
+    stat(p).then(
+      (s) => (s.isDirectory() ? 'folder' : 'file'),
+      () => null,
+    )
+  if ((await kindOf(path)) === 'folder') throw new UsageError(`--out ${path} is a folder; name a file in it`)
+  if ((await kindOf(dirname(path))) !== 'folder')
+    throw new UsageError(`--out ${path}: the folder ${dirname(path)} does not exist; make it first`)
 }
 
 async function writeReport(path: string, html: string): Promise<void> {
   try {
     await saveFile(path, html)
   } catch (error) {
-    const code = (error as { code?: string }).code
-    const why =
-      code === 'ENOENT'
-        ? 'its folder does not exist'
-        : code === 'EISDIR'
-          ? 'it is a folder'
-          : (error as Error).message
-    throw new UsageError(`--out ${path} cannot be written: ${why}; name a file in a folder that exists`)
+    throw new UsageError(
+      `--out ${path} cannot be written: ${(error as Error).message}; name a file in a folder that you may write to`,
+    )
   }
 }
-
-function linesOf(text: string, file: string): string[] {
-  const lines = text
-    .split(/\r?\n/)
-    .map((l) => l.trim())
-    .filter((l) => l !== '')
-  if (lines.length === 0) throw new UsageError(`--with ${file} has no lines; put one sentence on each line`)
-  return lines
-}
-
-const colorful = (): boolean =>
-  process.stdout.isTTY === true && process.env.NO_COLOR === undefined && process.env.TERM !== 'dumb'
-const width = (): number => Math.max(40, Math.min(120, process.stdout.columns ?? 100))

@@ -2,75 +2,54 @@
  * `explain`: calls the methods of `@heed/interpret` in order and writes their results into the report's one object. It
  * holds no arithmetic of its own: what a number means is said where it is computed.
  */
-import {
-  type DeletionCheck,
-  deletionCheck,
-  directLogitAttribution,
-  gradientTimesInput,
-  type HeadKinds,
-  headKinds,
-  logitLens,
-  type Metric,
-  patternSelfCheck,
-  probabilityOf,
-  residualIdentity,
-  rollout,
-} from '@heed/interpret'
-import { bestSpan, nearestLines, spanScore, type TextModel, type TextRun } from '@heed/models'
-import { getBackend, type Tensor } from '@heed/tensor'
-import {
-  type Attribution,
-  type ExplainData,
-  type ExplainToken,
-  type HeadRow,
-  type Prediction,
-  packPatterns,
-  visibleToken,
-} from '@heed/viz'
-import { sha256 } from '@heed/weights'
-import { versions } from './versions.js'
+import { patternSelfCheck, residualIdentity, type SelfCheck } from '@heed/interpret'
+import type { TextModel, TextRun } from '@heed/models'
+import { type ExplainData, packPatterns } from '@heed/viz'
+import { attributionsOf } from './attributions.js'
+import { UsageError } from './errors.js'
+import { headsOf, kindsOf, lensOf } from './heads.js'
+import { modelName, provenanceOf } from './provenance.js'
+import { type Subject, subjectOf } from './subject.js'
+import { tokensOf } from './token-rows.js'
 
 export interface ExplainOptions {
-  /** Predictions, heads and lines to list; default 5. */
+  /** Predictions and lines to list; default 5. */
   top?: number
   /** Of random orders and random sequences; default 0. */
   seed?: number
   /** Encoders: lines among which the nearest is found. */
   lines?: readonly string[]
-  /** What the report opens with; default the head that matters most. */
+  /** The head whose whole pattern is wanted, and which the report opens with; default: the one that matters most. */
   layer?: number
   head?: number
   /** What is being done, for people. */
   onProgress?: (line: string) => void
 }
+const known = ['top', 'seed', 'lines', 'layer', 'head', 'onProgress']
 
-/** What is explained: a score, its gradient's target, and where rollout is read. */
-interface Subject {
-  readonly name: string
-  readonly metric: Metric
-  readonly target: () => Tensor
-  /** Position whose rollout row is shown; null: the mean over all. */
-  readonly position: number | null
-  /** Positions that a deletion never takes. */
-  readonly keep: readonly number[]
+/** What the report draws, and the pattern that was asked for. */
+export interface Explanation extends ExplainData {
+  /** With `layer` and `head`: attention weights in full precision, [query][key]; rows add up to 1. */
+  pattern?: { layer: number; head: number; weights: number[][] }
 }
 
 /**
  * Everything `heed explain` shows, as data.
- * @throws the errors of the model and the methods: text too long, no tokenizer …
+ * @throws UsageError for an impossible option, and the errors of the model and the methods: text too long, no tokenizer …
  */
 export async function explain(
   model: TextModel,
   text: string,
   options: ExplainOptions = {},
-): Promise<ExplainData> {
-  const { top = 5, seed = 0, lines, onProgress = () => undefined } = options
+): Promise<Explanation> {
+  const { top = 5, seed = 0, lines, layer, head, onProgress = () => undefined } = checked(model, options)
   onProgress('running the model')
-  const run = await model.run(text, { keep: 'all' })
-  const tokens = tokensOf(model, run)
-  const notes: string[] = [...model.notes.map((n) => `model: ${n}`)]
-  const selfChecks: ExplainData['provenance']['selfChecks'] = []
-  const data: ExplainData = {
+  const { run, second, shift } = await runOn(model, text)
+  await refuseNaN(model, run)
+  const tokens = tokensOf(model, run, shift)
+  const provenance = await provenanceOf(model, run, tokens, seed)
+  const notes: string[] = []
+  const data: Explanation = {
     format: 'heed-explain',
     version: 1,
     text,
@@ -78,389 +57,132 @@ export async function explain(
     architecture: model.kind,
     layers: model.config.nLayer,
     heads: model.config.nHead,
-    provenance: await provenanceOf(model, run, tokens, seed, selfChecks),
+    provenance,
     patterns: null,
     notes,
   }
-  const subject = await subjectOf(model, run, data, text, { top, lines, onProgress, notes })
+  if (second !== null) notes.push('The text was read as two, split at its separator token.')
+  const subject = await subjectOf(model, run, data, { top, lines, second, onProgress })
   data.attributions = await attributionsOf(run, subject, { seed, onProgress })
-  if (!subject)
+  if (!subject && model.head === 'none')
     notes.push(
-      'this encoder has no score of its own to explain, so there is no gradient × input: name lines to compare with, --with FILE',
+      'This encoder has no score of its own to explain, so there is no gradient × input: name lines to compare the text with, --with FILE.',
     )
-
   onProgress('naming the kinds of heads')
+  const { selfChecks } = provenance
   const kinds = await kindsOf(model, seed, notes)
-  await headsOf(model, run, data, kinds, top, selfChecks)
+  await headsOf(run, data, kinds, top, selfChecks)
   await lensOf(model, run, data, selfChecks)
-  selfChecks.push(await check(residualIdentity(run)), await check(patternSelfCheck(run)))
+  selfChecks.push(checkOf(await residualIdentity(run)), checkOf(await patternSelfCheck(run)))
+  notes.push(...model.notes.map((n) => `Loading the model: ${n}.`))
 
   onProgress('packing the attention patterns')
   data.patterns = await patternsOf(model, run)
-  const first = data.headTable?.rows[0]
+  if (layer !== undefined && head !== undefined)
+    data.pattern = { layer, head, weights: await patternOf(run, layer, head) }
   data.initial = {
-    layer: options.layer ?? first?.layer ?? 0,
-    head: options.head ?? first?.head ?? 0,
-    token: subject?.position ?? tokens.length - 1,
+    layer: layer ?? data.headTable?.rows[0]?.layer ?? 0,
+    head: head ?? data.headTable?.rows[0]?.head ?? 0,
+    token: subject?.position ?? mostMarked(data, subject),
   }
   return data
 }
 
-async function check(
-  result: Promise<{ name: string; error: number }>,
-): Promise<{ name: string; error: number; tolerance: number }> {
-  const { name, error } = await result
-  return { name, error, tolerance: 1e-3 }
-}
-
-function tokensOf(model: TextModel, run: TextRun): ExplainToken[] {
-  const ids = run.ids[0]
-  const specials = new Set(model.tokenizer?.specialTokens.map((t) => t.id))
-  return ids.map((id, i) => {
-    const added = run.encoding?.specialTokensMask[i] === 1
-    const [start, end] = run.encoding?.offsets[i] ?? [null, null]
-    return {
-      text: run.tokens[i],
-      id,
-      special: added || specials.has(id),
-      start: added ? null : start,
-      end: added ? null : end,
-    }
-  })
-}
-
-async function provenanceOf(
-  model: TextModel,
-  run: TextRun,
-  tokens: readonly ExplainToken[],
-  seed: number,
-  selfChecks: ExplainData['provenance']['selfChecks'],
-): Promise<ExplainData['provenance']> {
-  const backend = getBackend()
-  const report = run.report
-  const reference =
-    report?.ran.filter((r) => r.how === 'reference').map((r) => `${r.op} (${r.count}): reference kernel`) ??
-    []
-  let parameters = 0
-  for (const t of model.parameters.values()) parameters += t.size
-  const weights = await model.weightsHash()
-  return {
-    // the folder's last part: no local path leaves the machine
-    model:
-      model.source === 'built-in'
-        ? 'built-in'
-        : (model.source
-            .replace(/[/\\]+$/, '')
-            .split(/[/\\]/)
-            .at(-1) ?? model.source),
-    family: model.family,
-    parameters,
-    weightsHash: weights === null ? null : `sha256:${weights.replace(/^sha256:/, '')}`,
-    tokenizerHash: model.tokenizer
-      ? `sha256:${await hashOf(JSON.stringify(model.tokenizer.toJson()))}`
-      : null,
-    specialTokensAdded: tokens
-      .filter((t, i) => run.encoding?.specialTokensMask[i] === 1 && t.start === null)
-      .map((t) => t.text),
-    packages: { heed: versions().heed, node: versions().node },
-    backend: backend.name,
-    precision: backend.precision,
-    date: new Date().toISOString(),
-    seed,
-    selfChecks,
-    fallbacks: [
-      ...(report?.inlined.map((r) => `${r.op} (${r.count}) written out: ${r.reason}`) ?? []),
-      ...reference,
-    ],
+function checked(model: TextModel, options: ExplainOptions): ExplainOptions {
+  for (const name of Object.keys(options))
+    if (!known.includes(name))
+      throw new UsageError(`explain: option '${name}' is unknown; options are ${known.join(', ')}`)
+  const { nLayer, nHead } = model.config
+  const whole = (name: string, value: number | undefined, lo: number, hi: number): void => {
+    if (value !== undefined && !(Number.isInteger(value) && value >= lo && value <= hi))
+      throw new UsageError(
+        `--${name} is ${value}; ${hi === Number.MAX_SAFE_INTEGER ? `give a whole number of at least ${lo}` : `the model has ${name}s ${lo} to ${hi}`}`,
+      )
   }
-}
-async function hashOf(text: string): Promise<string> {
-  return sha256(new TextEncoder().encode(text))
-}
-
-const quoted = (token: string): string => `“${visibleToken(token)}”`
-const asRows = (list: readonly { token: string; id: number; probability: number }[]): Prediction[] =>
-  list.map(({ token, id, probability }) => ({ token, id, probability }))
-
-interface SubjectOptions {
-  top: number
-  lines?: readonly string[]
-  onProgress: (line: string) => void
-  notes: string[]
+  whole('top', options.top, 1, Number.MAX_SAFE_INTEGER)
+  whole('seed', options.seed, 0, Number.MAX_SAFE_INTEGER)
+  whole('layer', options.layer, 0, nLayer - 1)
+  whole('head', options.head, 0, nHead - 1)
+  if ((options.layer === undefined) !== (options.head === undefined))
+    throw new UsageError('--layer and --head name one head together; give both')
+  if (options.lines && model.kind === 'decoder')
+    throw new UsageError('--with needs an encoder; a decoder makes no sentence vectors, leave it out')
+  if (options.lines?.length === 0) throw new UsageError('--with has no lines; give at least one')
+  return options
 }
 
-/** What this model says of the text, written into `data`, and which number of it is explained. */
-async function subjectOf(
+/** One text, or two where the head reads two and a separator stands in the text. `second`: its first token. */
+async function runOn(
   model: TextModel,
-  run: TextRun,
-  data: ExplainData,
   text: string,
-  o: SubjectOptions,
-): Promise<Subject | null> {
-  const last = data.tokens.length - 1
-  const added = data.tokens.flatMap((t, i) => (t.special && t.start === null ? [i] : []))
-  let subject: Subject | null = null
-  switch (model.head) {
-    case 'next-token': {
-      const top = asRows(run.top(o.top))
-      data.predictions = { top }
-      subject = tokenSubject(run, top[0], last, added)
-      break
-    }
-    case 'masked-token': {
-      const mask = model.tokenizer?.maskToken
-      const at = data.tokens.flatMap((t, i) => (t.id === mask?.id ? [i] : []))
-      if (at.length === 0)
-        o.notes.push(
-          `the text has no ${mask?.token ?? 'mask token'}: put one where a word is to be predicted`,
-        )
-      else {
-        data.masked = at.map((position) => ({ position, top: asRows(run.top(o.top, position)) }))
-        subject = tokenSubject(run, data.masked[0].top[0], at[0], added)
-      }
-      break
-    }
-    case 'classes': {
-      const top = run.top(model.labels.length)
-      data.classes = top.map((t) => ({ label: t.token, probability: t.probability }))
-      subject = {
-        name: `the class ${top[0].token}`,
-        metric: probabilityOf(top[0].id),
-        target: () => run.logit(top[0].id),
-        position: 0,
-        keep: added,
-      }
-      break
-    }
-    case 'span': {
-      const span = await bestSpan(run)
-      const score = spanScore(span.start, span.end)
-      const from = data.tokens[span.start].start
-      const to = data.tokens[span.end].end
-      const answer = from !== null && to !== null ? text.slice(from, to) : ''
-      o.notes.push(
-        answer
-          ? `likeliest answer: “${answer}” (tokens ${span.start} to ${span.end}, start + end logit ${span.score.toFixed(3)})`
-          : 'the likeliest span is a special token: the model finds no answer',
+): Promise<{ run: TextRun; second: number | null; shift: number }> {
+  const separator = model.tokenizer?.specialTokens.find(
+    (t) => t.token === '[SEP]' || t.token === '</s>',
+  )?.token
+  const readsTwo = model.head === 'span' || model.head === 'classes'
+  const at = separator && readsTwo ? text.indexOf(separator) : -1
+  if (!separator || at <= 0 || text.indexOf(separator, at + 1) >= 0)
+    return { run: await model.run(text, { keep: 'all' }), second: null, shift: 0 }
+  const shift = at + separator.length
+  const run = await model.run(text.slice(0, at), { keep: 'all', pair: text.slice(shift) })
+  const second = run.encoding?.typeIds.indexOf(1) ?? -1
+  return { run, second: second < 0 ? null : second, shift }
+}
+
+/** Weights that are damaged or too large show here, not as a page of NaN. */
+async function refuseNaN(model: TextModel, run: TextRun): Promise<void> {
+  for (let i = 0; i < model.config.nLayer; i++) {
+    const tap = `blocks.${i}.${model.kind === 'encoder' ? 'ln2' : 'resid_post'}`
+    const values = (await run.get(tap).data()) as Float32Array
+    if (!values.every(Number.isFinite))
+      throw new UsageError(
+        `${modelName(model.source)}: the model computes NaN or infinity in layer ${i} (${tap}); its weights are damaged or too large, load another copy`,
       )
-      subject = {
-        name: 'start + end logit of the likeliest answer',
-        metric: score,
-        target: () => score(run),
-        position: span.start,
-        keep: [...added, span.start, span.end],
-      }
-      break
-    }
-    case 'token-classes': {
-      const rows = data.tokens.map(
-        (t, position) => `${visibleToken(t.text)} ${run.top(1, position)[0].token}`,
-      )
-      o.notes.push(`classes of the tokens: ${rows.join(', ')}`)
-      const chosen = last > 1 ? 1 : 0
-      const best = run.top(1, chosen)[0]
-      subject = {
-        name: `the class ${best.token} of token ${chosen}`,
-        metric: probabilityOf(best.id, { position: chosen }),
-        target: () => run.logit(best.id, { position: chosen }),
-        position: chosen,
-        keep: [...added, chosen],
-      }
-      break
-    }
-    case 'none':
-      break
-  }
-  if (o.lines) {
-    const near = await nearestLines(model, text, o.lines, {
-      onProgress: (done, of) => o.onProgress(`sentence vectors: ${done} of ${of}`),
-    })
-    data.nearest = {
-      measure: 'cosine of sentence vectors',
-      lines: near.lines.slice(0, o.top).map(({ text: line, score }) => ({ text: line, score })),
-    }
-    subject ??= {
-      name: `similarity to ${quoted(near.lines[0].text)}`,
-      metric: near.score,
-      target: () => near.score(run),
-      position: null,
-      keep: added,
-    }
-  }
-  return subject
-}
-
-function tokenSubject(
-  run: TextRun,
-  prediction: Prediction,
-  position: number,
-  added: readonly number[],
-): Subject {
-  return {
-    name: quoted(prediction.token),
-    metric: probabilityOf(prediction.id, { position }),
-    target: () => run.logit(prediction.id, { position }),
-    position,
-    keep: [...new Set([...added, position])],
   }
 }
 
-async function attributionsOf(
-  run: TextRun,
-  subject: Subject | null,
-  o: { seed: number; onProgress: (line: string) => void },
-): Promise<Attribution[]> {
-  o.onProgress('attention rollout')
-  const flow = await rollout(run)
-  const position = subject?.position === undefined ? -1 : subject.position
-  const shares = position === null ? await flow.mean() : await flow.row(position)
-  const found: Attribution[] = [
-    {
-      name: 'Attention rollout',
-      target: subject ? subject.name : 'the last token',
-      signed: false,
-      values: shares,
-      note: `Shares of the ${position === null ? 'mean of all positions' : 'position'} that attention could have carried here, layer by layer; they add up to 1 and say nothing of values and MLPs.`,
-    },
-  ]
-  if (!subject) return found
-  o.onProgress('gradient × input')
-  const gradient = await gradientTimesInput(run, { target: subject.target() })
-  const signed = await gradient.row()
-  found.push({
-    name: 'Gradient × input',
-    target: subject.name,
-    signed: true,
-    values: signed,
-    note: 'First-order effect of each token embedding on the score: towards (+) or against (−).',
-  })
-  let random: DeletionCheck | undefined
-  for (const [i, values] of [shares, signed].entries()) {
-    const name = found[i].name.toLowerCase()
-    const deletion: DeletionCheck = await deletionCheck(run, {
-      metric: subject.metric,
-      scores: values,
-      keep: subject.keep,
-      seed: o.seed,
-      ...(random ? { against: random } : {}),
-      onProgress: (done, of) => o.onProgress(`deletion check of ${name}: ${done} of ${of} passes`),
-    })
-    random ??= deletion
-    if (deletion.auc === null) found[i].note = `${found[i].note} ${deletion.sentence}`
-    else
-      found[i].deletion = {
-        auc: deletion.auc,
-        random: [...deletion.random],
-        curve: deletion.curve.map((p) => ({ deleted: p.deleted, value: p.value })),
-        sentence: deletion.sentence,
-      }
-  }
-  return found
-}
+/** Errors of float32 sums of values around 1; they are reported either way. */
+const checkOf = ({ name, error }: SelfCheck): { name: string; error: number; tolerance: number } => ({
+  name,
+  error,
+  tolerance: 1e-3,
+})
 
-async function kindsOf(model: TextModel, seed: number, notes: string[]): Promise<HeadKinds | null> {
-  try {
-    return await headKinds(model as never, { seed })
-  } catch (error) {
-    notes.push(`kinds of heads are not known: ${(error as Error).message}`)
-    return null
-  }
-}
-
-async function headsOf(
-  model: TextModel,
-  run: TextRun,
-  data: ExplainData,
-  kinds: HeadKinds | null,
-  top: number,
-  selfChecks: ExplainData['provenance']['selfChecks'],
-): Promise<void> {
-  const row = (layer: number, head: number, value: number | null): HeadRow => {
-    const k = kinds?.at(layer, head)
-    return {
-      layer,
-      head,
-      value,
-      previous: k?.previous ?? null,
-      duplicate: k?.duplicate ?? null,
-      induction: k?.induction ?? null,
-      kind: k?.kind ?? null,
-    }
-  }
-  const prediction = data.predictions?.top[0]
-  if (prediction) {
-    const dla = await directLogitAttribution(run, { token: prediction.id })
-    selfChecks.push({ name: 'parts add up to the logit', error: dla.error, tolerance: 1e-2 })
-    data.headTable = {
-      target: quoted(prediction.token),
-      rows: dla.heads.top(Math.max(top, 12)).map((h) => row(h.layer, h.head, h.value)),
-      note: `Effect: what a head writes towards the logit ${dla.value.toFixed(3)}, final norm frozen (direct logit attribution). All parts together miss it by ${dla.error.toExponential(1)}.`,
-    }
-    return
-  }
-  if (!kinds) return
-  const strength = (h: { previous: number; duplicate: number; induction: number }): number =>
-    Math.max(h.previous, h.duplicate, h.induction)
-  const ranked = [...kinds.heads].sort((a, b) => strength(b) - strength(a)).slice(0, Math.max(top, 12))
-  const why =
-    model.kind === 'encoder'
-      ? 'Direct logit attribution is not defined for a post-norm encoder: every block normalises the sum again.'
-      : ''
-  data.headTable = { target: null, rows: ranked.map((h) => row(h.layer, h.head, null)), note: why }
-}
-
-async function lensOf(
-  model: TextModel,
-  run: TextRun,
-  data: ExplainData,
-  selfChecks: ExplainData['provenance']['selfChecks'],
-): Promise<void> {
-  if (model.kind === 'encoder') {
-    data.notes.push(
-      'direct logit attribution and the logit lens are not defined for a post-norm encoder: its layers hand on normalised states, and no final norm and unembedding reads them',
+/** Without a position of its own an explanation opens at the token with the largest value. */
+function mostMarked(data: ExplainData, subject: Subject | null): number {
+  const values = data.attributions?.at(subject ? -1 : 0)?.values ?? []
+  let best = 0
+  data.tokens.forEach((t, i) => {
+    if (
+      !t.special &&
+      Math.abs(values[i] ?? 0) > Math.abs(data.tokens[best].special ? 0 : (values[best] ?? 0))
     )
-    return
-  }
-  const lens = await logitLens(run, { top: 1 })
-  selfChecks.push({ name: 'last layer of the logit lens is the model', error: lens.error, tolerance: 1e-3 })
-  data.logitLens = {
-    positions: lens.layers[0].cells.map((c) => c.position),
-    rows: lens.layers.map((l) => ({
-      name: layerName(l.tap),
-      cells: l.cells.map((c) => ({
-        token: c.top[0].token ?? `<${c.top[0].id}>`,
-        probability: c.top[0].probability,
-        final: c.final,
-      })),
-    })),
-    note: 'What the final norm and the unembedding make of each layer; “final” is the probability of the token that the whole model predicts there.',
-  }
+      best = i
+  })
+  return best
 }
 
-/** A residual is named by the layer that it has just left. */
-function layerName(tap: string): string {
-  const block = Number(/blocks\.(\d+)/.exec(tap)?.[1])
-  if (tap.endsWith('resid_post')) return `layer ${block}`
-  return block === 0 ? 'embedding' : `layer ${block - 1}`
-}
-
+/** One layer of patterns at a time. */
 async function patternsOf(model: TextModel, run: TextRun): Promise<ExplainData['patterns']> {
   const { nLayer, nHead } = model.config
   const count = run.ids[0].length
   let loaded = -1
-  let layerData: ArrayLike<number> = []
+  let values = new Float32Array()
   return packPatterns(
     async (layer, head) => {
       if (layer !== loaded) {
-        layerData = (await run.get(`blocks.${layer}.attn.pattern`).data()) as Float32Array
+        values = (await run.get(`blocks.${layer}.attn.pattern`).data()) as Float32Array<ArrayBuffer>
         loaded = layer
       }
-      return Array.prototype.slice.call(
-        layerData,
-        head * count * count,
-        (head + 1) * count * count,
-      ) as number[]
+      return values.subarray(head * count * count, (head + 1) * count * count)
     },
     { layers: nLayer, heads: nHead, queries: count, keys: count, causal: model.kind === 'decoder' },
   )
+}
+
+async function patternOf(run: TextRun, layer: number, head: number): Promise<number[][]> {
+  const whole = run.get(`blocks.${layer}.attn.pattern`, { head }) // [1, 1, query, key]
+  const values = (await whole.data()) as Float32Array
+  const count = run.ids[0].length
+  return Array.from({ length: count }, (_, q) => Array.from(values.subarray(q * count, (q + 1) * count)))
 }

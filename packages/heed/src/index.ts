@@ -1,2 +1,5 @@
-export { type ExplainOptions, explain } from './explain.js'
+export { UsageError } from './errors.js'
+export { type ExplainOptions, type Explanation, explain } from './explain.js'
+export { explanationJson } from './explain-json.js'
+export type { Io, OutputStream } from './io.js'
 export { main } from './main.js'

@@ -1,13 +1,16 @@
 /** An explanation as text for a terminal or a pipe: the same data as the report, in reading order. */
 import {
-  type ExplainData,
+  failedChecks,
   type HeadRow,
-  openPatterns,
+  type Prediction,
   terminalBar,
   terminalHeat,
   terminalTable,
+  visibleText,
   visibleToken,
 } from '@heed/viz'
+import { harmless } from './errors.js'
+import type { Explanation } from './explain.js'
 
 export interface PrintOptions {
   readonly color: boolean
@@ -15,138 +18,193 @@ export interface PrintOptions {
   readonly top: number
   /** No text was given and the demo sentence stands in. */
   readonly isDemo: boolean
-  readonly layer?: number
-  readonly head?: number
 }
 
-export function printExplanation(data: ExplainData, o: PrintOptions): string {
-  const title = (text: string): string => (o.color ? `\u001b[1m${text}\u001b[0m` : text)
-  const dim = (text: string): string => (o.color ? `\u001b[2m${text}\u001b[0m` : text)
+export function printExplanation(data: Explanation, o: PrintOptions): string {
+  const styled =
+    (code: number) =>
+    (text: string): string =>
+      o.color ? `\u001b[${code}m${text}\u001b[0m` : text
+  const [bold, dim, red] = [styled(1), styled(2), styled(31)]
+  const say = (text: string): string => wrapped(text, o.width).map(dim).join('\n')
   const parts: string[] = []
   const section = (heading: string, ...body: (string | undefined)[]): void => {
-    parts.push([title(heading), ...body.filter((b): b is string => b !== undefined && b !== '')].join('\n'))
+    parts.push([bold(heading), ...body.filter((b): b is string => b !== undefined && b !== '')].join('\n'))
   }
   const { provenance: p } = data
+  const about = [
+    `${p.model}: ${p.family} ${data.architecture}, ${data.layers} layers × ${data.heads} heads, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
+    `${data.tokens.length} tokens; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
+  ]
   parts.push(
     [
-      `${title(data.text)}${o.isDemo ? dim('   (the demo sentence; give your own in quotes)') : ''}`,
-      dim(
-        `${p.model}, ${p.family} ${data.architecture}, ${data.layers} layers × ${data.heads} heads, ${p.parameters.toLocaleString('en')} parameters; ` +
-          `${data.tokens.length} tokens${p.specialTokensAdded.length > 0 ? ` with ${p.specialTokensAdded.join(' ')} added` : ''}; ${p.backend}`,
-      ),
+      ...wrapped(shortened(data.text, 400), o.width).map(bold),
+      ...(o.isDemo ? [dim('(the demo sentence: give your own in quotes)')] : []),
+      ...about.map((line) => say(harmless(line))),
     ].join('\n'),
   )
+  const failed = failedChecks(data)
+  for (const c of failed)
+    parts.push(
+      red(
+        `SELF-CHECK FAILED: ${c.name} is off by ${small(c.error)}, allowed ${small(c.tolerance ?? 0)}. Do not trust these numbers.`,
+      ),
+    )
   if (data.predictions) section('Next token', bars(data.predictions.top, o))
   for (const m of data.masked ?? [])
-    section(`At ${data.tokens[m.position].text}, token ${m.position}`, bars(m.top, o))
-  if (data.classes)
+    section(`At ${data.tokens[m.position].text} (token ${m.position})`, bars(m.top, o))
+  if (data.classes) section('Classes', classBars(data.classes, o))
+  if (data.tokenClasses)
     section(
-      'Classes',
-      bars(
-        data.classes.map((c) => ({ token: c.label, probability: c.probability })),
+      'Class of each token',
+      table(
+        data.tokenClasses.map((c) => [label(data, c.position), harmless(c.label), percent(c.probability)]),
+        ['token', 'class', 'probability'],
         o,
-        false,
       ),
+    )
+  if (data.answer !== undefined)
+    section(
+      'Answer',
+      data.answer
+        ? `${visibleText(data.answer.text)}   ${dim(`(tokens ${data.answer.start} to ${data.answer.end}, start + end logit ${data.answer.score.toFixed(3)})`)}`
+        : 'none: the likeliest span is “no answer”',
     )
   if (data.nearest)
     section(
-      `Nearest lines (${data.nearest.measure})`,
+      `Nearest lines by ${data.nearest.measure}`,
       table(
-        data.nearest.lines.slice(0, o.top).map((l) => [l.score.toFixed(3), l.text]),
+        data.nearest.lines.map((l) => [l.score.toFixed(3), visibleText(l.text)]),
         ['score', 'line'],
         o,
       ),
     )
-  for (const a of data.attributions ?? [])
+  for (const a of data.attributions ?? []) {
+    const scale = unitOf(a.values)
     section(
-      `${a.name}: ${a.target}`,
-      terminalHeat(data.tokens, a.values, { color: o.color, width: o.width, signed: a.signed }),
-      a.note && dim(a.note),
-      a.deletion && dim(a.deletion.sentence),
+      `${a.name}: ${a.target}${scale.name}`,
+      terminalHeat(
+        data.tokens,
+        a.values.map((v) => (v === null ? null : v * scale.by)),
+        { color: o.color, width: o.width, signed: a.signed },
+      ),
+      a.note && say(a.note),
+      a.deletion && wrapped(a.deletion.sentence, o.width).join('\n'),
     )
+  }
   if (data.headTable) {
     const { rows, target, note } = data.headTable
+    const hasEffect = target !== null
     section(
-      target === null ? 'Heads by kind' : `Heads that matter most for ${target}`,
+      hasEffect ? `Heads that matter most for ${target}` : 'Heads by kind',
       table(
-        rows.slice(0, o.top).map(headCells),
-        ['layer', 'head', target === null ? '' : 'effect', 'previous', 'duplicate', 'induction', 'kind'],
+        rows.slice(0, o.top).map((r) => headCells(r, hasEffect)),
+        ['layer', 'head', ...(hasEffect ? ['effect'] : []), 'previous', 'duplicate', 'induction', 'kind'],
         o,
       ),
-      note && dim(note),
+      note && say(note),
     )
   }
   if (data.logitLens) {
     const last = data.logitLens.positions.length - 1
-    const rows = data.logitLens.rows.map((r) => [
-      r.name,
-      visibleToken(r.cells[last].token),
-      percent(r.cells[last].probability),
-      percent(r.cells[last].final),
-    ])
+    const rows = data.logitLens.rows.map(({ name, cells }) => {
+      const cell = cells[last]
+      return [name, visibleToken(cell.token, cell.bytes), percent(cell.probability), percent(cell.final)]
+    })
+    const final = data.predictions?.top[0]
+    const column = final ? visibleToken(final.token, final.bytes) : 'final'
     section(
       'Logit lens at the last token',
-      table(rows, ['after', 'would say', 'with', 'final token'], o),
-      data.logitLens.note && dim(data.logitLens.note),
+      table(rows, ['after', 'would say', 'with', column], o),
+      data.logitLens.note && say(data.logitLens.note),
     )
   }
-  if (data.patterns && (o.layer !== undefined || o.head !== undefined)) {
-    const layer = o.layer ?? 0
-    const head = o.head ?? 0
-    const opened = openPatterns(data.patterns)
-    const last = data.tokens.length - 1
-    const row = opened.row(layer, head, last)
-    const values = data.tokens.map((_, k) => opened.at(layer, head, last, k))
-    section(
-      `Layer ${layer} head ${head}: where the last token looks`,
-      row.state === 'ok'
-        ? terminalHeat(data.tokens, values, { color: o.color, width: o.width, signed: false })
-        : row.state,
-      dim(`weights within ${opened.bound.toExponential(1)}; the row's shown mass is ${row.mass.toFixed(3)}`),
-    )
-  }
-  for (const note of data.notes) parts.push(dim(`Note: ${note}`))
-  const checks = p.selfChecks.map((c) => `${c.name} ${c.error.toExponential(1)}`).join('; ')
-  if (checks) parts.push(dim(`Self-checks: ${checks}`))
+  if (data.pattern) section(...patternSection(data, o))
+  if (data.notes.length > 0) parts.push(data.notes.map((note) => say(`Note: ${harmless(note)}`)).join('\n'))
+  const passed = p.selfChecks.filter((c) => !failed.includes(c))
+  if (passed.length > 0)
+    parts.push(say(`${passed.length} self-checks passed: ${passed.map(checkText).join(', ')}.`))
   return parts.join('\n\n')
 }
 
-const percent = (v: number): string => `${(100 * v).toFixed(1)} %`
-
-function bars(
-  list: readonly { token: string; probability: number }[],
-  o: PrintOptions,
-  quoted = true,
-): string {
-  return list
-    .slice(0, o.top)
-    .map(
-      (t) =>
-        `${terminalBar(t.probability, { width: 20, color: o.color })} ${percent(t.probability).padStart(7)}  ${quoted ? visibleToken(t.token) : t.token}`,
-    )
-    .join('\n')
+/** Where every token looks most in one head; the whole matrix is in --json and in the report. */
+function patternSection(data: Explanation, o: PrintOptions): [string, string, string] {
+  const { layer, head, weights } = data.pattern as NonNullable<Explanation['pattern']>
+  const rows = weights.map((row, q) => {
+    const order = row.map((_, k) => k).sort((a, b) => row[b] - row[a] || a - b)
+    const cells = order
+      .slice(0, 3)
+      .flatMap((k) => (row[k] > 0.005 ? [label(data, k), row[k].toFixed(2)] : ['', '']))
+    return [label(data, q), ...cells, ...new Array<string>(6 - cells.length).fill('')]
+  })
+  const columns = ['token', 'looks at', 'weight', 'then', 'weight', 'then', 'weight']
+  const note = 'The three largest weights of each row; --json has the whole matrix, --out draws it.'
+  return [`Layer ${layer} head ${head}`, table(rows, columns, o), note]
 }
 
-function headCells(r: HeadRow): string[] {
+const label = (data: Explanation, i: number): string =>
+  `${visibleToken(data.tokens[i].text, data.tokens[i].bytes)} ${i}`
+
+/** Columns of small values are printed in thousandths and so on, so that digits say something. */
+function unitOf(values: readonly (number | null)[]): { by: number; name: string } {
+  const limit = Math.max(...values.map((v) => (v !== null && Number.isFinite(v) ? Math.abs(v) : 0)))
+  if (limit >= 0.05 || limit === 0) return { by: 1, name: '' }
+  const power = 3 * Math.ceil(-Math.log10(limit) / 3)
+  return { by: 10 ** power, name: ` (in units of 1e-${power})` }
+}
+
+const percent = (v: number): string => `${(100 * v).toFixed(1)} %`
+const small = (v: number): string => (v === 0 ? '0' : v.toExponential(1))
+const checkText = (c: { name: string; error: number }): string =>
+  `${c.name} (${c.error === 0 ? 'exactly' : `to ${small(c.error)}`})`
+
+function bars(list: readonly Prediction[], o: PrintOptions): string {
+  return list.map((t) => bar(t.probability, visibleToken(t.token, t.bytes), o)).join('\n')
+}
+const classBars = (list: NonNullable<Explanation['classes']>, o: PrintOptions): string =>
+  list
+    .slice(0, Math.max(o.top, 5))
+    .map((c) => bar(c.probability, harmless(c.label), o))
+    .join('\n')
+const bar = (share: number, text: string, o: PrintOptions): string =>
+  `${terminalBar(share, { width: 20, color: o.color })} ${percent(share).padStart(7)}  ${text}`
+
+function headCells(r: HeadRow, hasEffect: boolean): string[] {
   const score = (v: number | null): string => (v === null ? '–' : v.toFixed(2))
+  const effect = r.value === null ? '–' : `${r.value < 0 ? '−' : '+'}${Math.abs(r.value).toFixed(3)}`
   return [
     `${r.layer}`,
     `${r.head}`,
-    r.value === null ? '–' : `${r.value < 0 ? '−' : '+'}${Math.abs(r.value).toFixed(3)}`,
+    ...(hasEffect ? [effect] : []),
     score(r.previous),
     score(r.duplicate),
     score(r.induction),
-    r.kind ?? '',
+    r.kind ?? '–',
   ]
 }
 
+const LEFT = ['line', 'kind', 'would say', 'after', 'token', 'class', 'looks at', 'then']
 function table(rows: readonly string[][], head: readonly string[], o: PrintOptions): string {
   return terminalTable(rows, {
     head,
     width: o.width,
     color: o.color,
-    align: head.map((h) =>
-      h === 'line' || h === 'kind' || h === 'would say' || h === 'after' ? 'left' : 'right',
-    ),
+    align: head.map((h) => (LEFT.includes(h) ? 'left' : 'right')),
   })
+}
+
+const shortened = (text: string, limit: number): string => {
+  const plain = visibleText(text)
+  return plain.length <= limit ? plain : `${Array.from(plain.slice(0, limit)).join('')}…`
+}
+
+/** Words on lines of at most `width` columns, counting one a character. */
+function wrapped(text: string, width: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines[lines.length - 1]
+    if (line !== '' && line.length + 1 + word.length > width) lines.push(word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines
 }

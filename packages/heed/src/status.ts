@@ -1,12 +1,14 @@
 /** One line on standard error that says what is going on: redrawn in a terminal, silent when piped. */
+import type { Io } from './io.js'
+
 export interface Status {
   show(line: string): void
   clear(): void
 }
 
-export function statusLine(on: boolean): Status {
-  const stream = process.stderr
-  if (!on || !stream.isTTY) return { show: () => undefined, clear: () => undefined }
+export function statusLine(io: Io, isOn: boolean): Status {
+  const stream = io.stderr
+  if (!isOn || stream.isTTY !== true) return { show: () => undefined, clear: () => undefined }
   let shown = false
   return {
     show(line) {

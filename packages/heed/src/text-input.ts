@@ -1,13 +1,16 @@
 /** Where the text comes from: words on the command line, a file, standard input. Bytes that are no UTF-8 are an error. */
 import { readFile } from 'node:fs/promises'
 import { UsageError } from './errors.js'
+import type { Io } from './io.js'
 
 function decode(bytes: Uint8Array, name: string): string {
   try {
     // a byte order mark is no part of the text
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
-    throw new UsageError(`${name} is not UTF-8 text; convert it, for example: iconv -t UTF-8 ${name}`)
+    throw new UsageError(
+      `${name} is not UTF-8 text; convert it first, for example with iconv -f ISO-8859-1 -t UTF-8`,
+    )
   }
 }
 
@@ -24,9 +27,9 @@ export async function readTextFile(path: string, option: string): Promise<string
   return decode(bytes, path)
 }
 
-export async function readStandardInput(): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of process.stdin) chunks.push(chunk as Buffer)
+async function readStandardInput(io: Io): Promise<string> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of io.stdin) chunks.push(Buffer.from(chunk as Uint8Array))
   return decode(Buffer.concat(chunks), 'standard input')
 }
 
@@ -39,12 +42,17 @@ export interface TextSource {
 export const DEMO_SENTENCE = 'When Mary and John went to the store, John gave a drink to'
 
 /** The text of `heed explain` and `heed generate`. */
-export async function textFrom(words: readonly string[], file: string | undefined): Promise<TextSource> {
-  if (file !== undefined && words.length > 0) throw new UsageError(`give the text or --file, not both`)
+export async function textFrom(
+  words: readonly string[],
+  file: string | undefined,
+  io: Io,
+): Promise<TextSource> {
+  if (file !== undefined && words.length > 0)
+    throw new UsageError('a text and --file are given; give one of them')
   if (file !== undefined)
     return nonEmpty(stripFinalNewline(await readTextFile(file, '--file')), `--file ${file}`)
   if (words.length > 1) throw new UsageError(`${words.length} texts are given; put one text in quotes`)
-  if (words[0] === '-') return nonEmpty(stripFinalNewline(await readStandardInput()), 'standard input')
+  if (words[0] === '-') return nonEmpty(stripFinalNewline(await readStandardInput(io)), 'standard input')
   if (words.length === 1) return nonEmpty(words[0], 'the text')
   return { text: DEMO_SENTENCE, isDemo: true }
 }
