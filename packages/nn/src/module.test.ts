@@ -114,6 +114,15 @@ describe('module', () => {
     expect(await first.array()).not.toEqual(await second.array())
     expect(await [...parameters(make()).values()][1].array()).toEqual(await second.array())
     expect(await second.data()).toBe(got)
+    // a tied weight belongs where it was placed first
+    const [tied, alone] = [param([4], normal(), key), param([4], normal(), key)]
+    const model2 = module(
+      { first: module({ w: tied }, (_, x) => x), last: module({ w: tied }, (_, x) => x) },
+      (_, x) => x,
+    )
+    module({ first: module({ w: alone }, (_, x) => x) }, (_, x) => x)
+    expect([...parameters(model2).keys()]).toEqual(['first.w'])
+    expect(await tied.array()).toEqual(await alone.array())
     expect(() => param([2], normal(), foldIn(add(tensor([1, 2], { dtype: 'i32' }), 1), 1))).toThrow(
       /has no values yet/,
     )
@@ -166,6 +175,14 @@ describe('layers', () => {
     const [[a, b]] = await run.output.array()
     expect(a).toBeCloseTo(-1 / Math.sqrt(2.5), 6)
     expect(b).toBeCloseTo(20 / Math.sqrt(2.5), 5)
+  })
+
+  it('counts RMS weights from one where it is told to', async () => {
+    const norm = rmsNorm({ dModel: 2, eps: 0, unitOffset: true })
+    expect(await parameters(norm).get('w')?.array()).toEqual([0, 0])
+    setParameters(norm, { w: tensor([1, 3]) })
+    const [a, b] = await norm(tensor([1, -1])).array()
+    expect([a, b]).toEqual([2, -4])
   })
 
   it('taps mlp_pre and mlp_post beside the block, for plain and gated MLPs', async () => {
