@@ -1,0 +1,186 @@
+import {
+  type Backend,
+  type KernelCall,
+  type KernelTable,
+  kernelBackend,
+  primitiveNames,
+  reference,
+  referenceKernels,
+} from '@heed/tensor'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { hostMemory } from '../../tensor/src/reference/memory.js'
+import { conformanceCases } from './cases.js'
+import { compositeNames } from './composite-cases.js'
+import { contractCases } from './contract.js'
+import { conformanceProperties } from './properties.js'
+import { type ConformanceResult, runConformance } from './run.js'
+import { testBackend } from './test-backend.js'
+
+describe('the list of cases', () => {
+  const cases = conformanceCases()
+  it('has every primitive, each name once', () => {
+    expect(new Set(cases.filter((c) => c.kind === 'primitive').map((c) => c.op))).toEqual(
+      new Set(primitiveNames),
+    )
+    expect(new Set(cases.map((c) => c.name)).size).toBe(cases.length)
+  })
+  it('has every composite of @heed/tensor', async () => {
+    const { allOps } = await import('../../tensor/src/graph.js')
+    const defined = allOps().filter((op) => op.body && !op.name.includes('.vjp'))
+    expect(defined.map((op) => op.name).sort()).toEqual([...compositeNames].sort())
+  })
+  it('has a gradient wherever there is a float input and no step between', () => {
+    const without = new Set(cases.filter((c) => !c.hasGradient).map((c) => c.op))
+    for (const op of ['add', 'matmul', 'softmax', 'attention', 'sum', 'take']) {
+      const own = cases.filter((c) => c.op === op)
+      expect(own.filter((c) => c.hasGradient).length / own.length, op).toBeGreaterThan(0.7)
+    }
+    expect(without).toContain('less')
+  })
+  it('builds afresh each time', () => {
+    const one = cases.find((c) => c.name === 'softmax/mask (permuted)')
+    expect(one?.build().outputs[0]).not.toBe(one?.build().outputs[0])
+  })
+})
+
+/** The reference backend with one kernel changed. */
+function broken(name: string, change: (run: (call: KernelCall) => void, call: KernelCall) => void): Backend {
+  const entry = (referenceKernels as KernelTable)[name]
+  const kernels = {
+    ...referenceKernels,
+    [name]: { ...entry, run: (call: KernelCall) => change(entry.run, call) },
+  }
+  return kernelBackend({ name: `broken ${name}`, kernels, memory: hostMemory('f32') })
+}
+const failing = async (backend: Backend, start: string): Promise<ConformanceResult[]> =>
+  (await runConformance(backend, { only: (n) => n.startsWith(start) })).filter((r) => !r.pass)
+/** An operand read as if it lay in row-major order. */
+const straight = (call: KernelCall): KernelCall => ({
+  ...call,
+  inputs: call.inputs.map((v) => {
+    let step = 1
+    const strides = [...v.shape].reverse().map((d) => {
+      const s = step
+      step *= d
+      return s
+    })
+    return { ...v, strides: strides.reverse() }
+  }),
+})
+
+describe('a broken backend fails', () => {
+  it('for a value that is a little off', async () => {
+    const exp = broken('exp', (run, call) => {
+      run(call)
+      for (let i = 0; i < call.outputs[0].size; i++)
+        (call.outputs[0].data as Float32Array)[call.outputs[0].offset + i] *= 1.00003
+    })
+    const names = (await failing(exp, 'exp/')).map((r) => `${r.name} ${r.direction}`)
+    expect(names).toContain('exp/matrix forward')
+    expect(names).toContain('exp/matrix gradient')
+    expect(names).not.toContain('exp/empty forward')
+    expect(await failing(exp, 'softmax/large')).toHaveLength(0)
+  })
+  it('for ignored strides, in the views alone', async () => {
+    const sum = broken('sum', (run, call) => run(straight(call)))
+    const names = (await failing(sum, 'sum/first')).map((r) => r.name)
+    expect(new Set(names)).toEqual(new Set(['sum/first (permuted)', 'sum/first (strided)']))
+  })
+  it('for an ignored offset of a cache', async () => {
+    const update = broken('update', (run, call) => {
+      const [cache, patch, offset] = call.inputs
+      run({ ...call, inputs: [cache, patch, { ...offset, data: Int32Array.of(0), offset: 0 }] })
+    })
+    expect((await failing(update, 'update/a cache')).length).toBeGreaterThan(0)
+    expect(await failing(update, 'update/the whole')).toHaveLength(0)
+  })
+  it('with the message of what it threw', async () => {
+    const matmul = broken('matmul', () => {
+      throw new Error('no such tile')
+    })
+    const rows = await failing(matmul, 'linear/rows')
+    expect(rows[0]).toMatchObject({
+      pass: false,
+      direction: 'forward',
+      reason: 'no such tile',
+      ratio: Infinity,
+    })
+  })
+  it('by the properties too', async () => {
+    const where = broken('where', (run, call) => {
+      const [c, a, b] = call.inputs
+      // what is masked stays
+      run(call.outputs[0].dtype === 'f32' && b.size === 1 ? { ...call, inputs: [c, a, a] } : call)
+    })
+    const property = conformanceProperties('f32').find((p) => p.name.startsWith('softmax rows'))
+    await expect(property?.check(where, { seed: 4, runs: 25 })).rejects.toThrow(/seed: 4/)
+  })
+  it('by the contract too', async () => {
+    const leaky = Object.create(reference(), { free: { value: () => {} } }) as Backend
+    const frees = contractCases.find((c) => c.name === 'frees what it uploaded')
+    await expect(frees?.check(leaky)).rejects.toThrow('after freeing everything')
+  })
+})
+
+describe('runConformance', () => {
+  let rows: ConformanceResult[] = []
+  beforeAll(async () => {
+    rows = await runConformance(reference(), {
+      only: (n) => /^(softmax|matmul|reshape|attention)\/(last|no tile|flatten|causal)$/.test(n),
+    })
+  })
+  it('says how each ran', () => {
+    expect(rows.map((r) => `${r.name} ${r.direction}: ${r.how}`)).toEqual([
+      'matmul/no tile forward: reference',
+      'matmul/no tile gradient: reference',
+      'reshape/flatten forward: native',
+      'reshape/flatten gradient: native',
+      'softmax/last forward: inlined',
+      'softmax/last gradient: inlined',
+      'attention/causal forward: inlined',
+      'attention/causal gradient: inlined',
+    ])
+  })
+  it('gives the error against float64', () => {
+    const softmax = rows.find((r) => r.name === 'softmax/last' && r.direction === 'forward')
+    expect(softmax?.maxError).toBeGreaterThan(0)
+    expect(softmax?.maxError).toBeLessThan(1e-6)
+    expect(softmax?.ratio).toBeLessThan(1)
+  })
+})
+
+describe('testBackend', () => {
+  const names: string[] = []
+  const tests: (() => Promise<void>)[] = []
+  const runner = {
+    describe: (_: string, body: () => void) => body(),
+    it: (name: string, body: () => Promise<void>) => {
+      names.push(name)
+      tests.push(body)
+    },
+  }
+  it('registers everything with the runner of the caller, seeds in the names', () => {
+    names.length = 0
+    testBackend(() => reference(), runner, { seed: 99 })
+    expect(names.length).toBe(
+      conformanceCases().length + conformanceProperties('f32').length + contractCases.length,
+    )
+    expect(names.filter((n) => n.endsWith('(seed 99)'))).toHaveLength(conformanceProperties('f32').length)
+  })
+  it('leaves out what is named, and refuses a name that fits nothing', () => {
+    names.length = 0
+    testBackend(() => reference(), runner, { skip: { 'softmax/': 'not yet' } })
+    expect(names).not.toContain('fully masked row')
+    expect(() => testBackend(() => reference(), runner, { skip: { 'sofmax/': 'typo' } })).toThrow(
+      "skip 'sofmax/' fits no case",
+    )
+    expect(() => testBackend(() => reference(), runner, { percision: 'f32' } as never)).toThrow(
+      "unknown option 'percision'",
+    )
+  })
+  it('refuses a backend of another precision', async () => {
+    tests.length = 0
+    testBackend(() => reference({ precision: 'f64' }), runner)
+    await expect(tests[0]()).rejects.toThrow("'reference-f64' computes in f64; pass { precision: 'f64' }")
+  })
+})
