@@ -63,13 +63,13 @@ export type Check<S extends string> = S extends keyof OwnTaps
           ? S
           : W extends `${string}.${string}`
             ? S
-            : `attn has no '${W}': ${AttnWord}`
+            : `attn has no '${W}': q k v rot_q rot_k scores pattern z result`
         : S extends `${string}blocks.${string}.${infer W}`
           ? W extends BlockWord
             ? S
             : W extends `${string}.${string}`
               ? S
-              : `a block has no '${W}': ${BlockWord}`
+              : `a block has no '${W}': resid_pre resid_mid resid_post ln1 ln2 attn_out mlp_pre mlp_post mlp_out`
           : S extends TopWord
             ? S
             : S

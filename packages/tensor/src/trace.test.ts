@@ -137,6 +137,7 @@ describe('keep and get', () => {
   })
   it('names the nearest taps for what never fired', async () => {
     const run = await trace(model, x)
+    // @ts-expect-error the type says it too: attn has no 'patern'
     expect(() => run.get('blocks.0.attn.patern')).toThrow(
       "no tap 'blocks.0.attn.patern' fired; nearest: blocks.0.attn.pattern",
     )
@@ -144,6 +145,8 @@ describe('keep and get', () => {
       "keep 'blocks.*.attn.zz' matches no tap; nearest: ",
     )
     expect(() => run.get('blocks.0.attn.pattern', { head: 2 })).toThrow('head 2 of 2; they run from 0 to 1')
+    // @ts-expect-error a block has no 'resid_past'
+    expect(() => run.get('blocks.0.resid_past')).toThrow('nearest: blocks.0.resid_post')
     await expect(trace(model, x, { kep: [] } as never)).rejects.toThrow("unknown option 'kep'")
   })
 })

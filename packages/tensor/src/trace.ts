@@ -69,7 +69,7 @@ export class Run<I = unknown> {
    * computed; such a slice is for looking, its gradient is refused.
    * @throws TapError for a name that never fired, with the nearest ones.
    */
-  get<const S extends string>(name: Check<S> | S, look?: Look): Tensor {
+  get<const S extends string>(name: Check<S>, look?: Look): Tensor {
     const full = canonicalTap(name)
     const plain = this.context.taps.get(full)
     if (plain) return look ? cutTap(plain, full, look) : plain
