@@ -26,6 +26,7 @@ import {
   grad,
   mul,
   type Run,
+  realize,
   reshape,
   slice,
   sum,
@@ -293,6 +294,7 @@ async function gradients(folder: Folder, batch: string): Promise<Outcome> {
   const value = await lossOf(folder, batch, run)
   const names = [...model.parameters.keys()]
   const grads = grad(value, [...model.parameters.values()], { unused: 'zero' })
+  await realize([value, ...grads])
   const values = new Map<string, Float32Array>()
   for (const [i, name] of names.entries()) values.set(name, (await grads[i].data()) as Float32Array)
   const largest = (x: Float32Array): number => x.reduce((m, v) => Math.max(m, Math.abs(v)), 0)

@@ -3,7 +3,7 @@
  * same plan, since offset, ids and positions are inputs of it. What to choose is not decided here.
  */
 import { type Cache, makeCache } from '@heed/attention'
-import { slice, type Tensor } from '@heed/tensor'
+import { release, slice, type Tensor } from '@heed/tensor'
 import { InputError } from './errors.js'
 import { type BatchInput, paddingMask, positionsOf } from './input.js'
 import type { TextModel } from './model.js'
@@ -82,7 +82,9 @@ export async function startDecoding(model: TextModel, prompt: Prompt, newTokens:
     const logits: Tensor = model(input) // [batch, position, vocabulary]
     const last = slice(logits, [null, [rows[0].length - 1, rows[0].length]])
     await cache.advance([last])
-    return (await last.data()) as Float32Array
+    const data = (await last.data()) as Float32Array
+    release(last) // a step leaves nothing behind but the cache
+    return data
   }
   let logits = await call(ids, positions)
   if (logits.length !== batch * nVocab)

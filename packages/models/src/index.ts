@@ -7,6 +7,7 @@ export {
   type TextBatch,
 } from './batch.js'
 export type { BertConfig } from './bert.js'
+export { type CreateOptions, createModel, type NewModelConfig } from './create.js'
 export { type Decoding, type Prompt, startDecoding } from './decoding.js'
 export { type EmbedOptions, type Pooling, pool, sentenceVector } from './embed.js'
 export { ConfigError, InputError, ModelError, OptionError } from './errors.js'

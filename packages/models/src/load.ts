@@ -151,7 +151,7 @@ async function readTokenizer(folder: Folder): Promise<Tokenizer | null> {
 /** Long lists of similar names, in one line. */
 function summary(names: readonly string[]): string {
   const kinds = new Map<string, number>()
-  for (const name of names) {
+  for (const name of [...names].sort()) {
     const kind = name.replace(/\.\d+\./g, '.*.')
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1)
   }

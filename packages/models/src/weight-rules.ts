@@ -145,8 +145,9 @@ async function checkCopy(weights: Weights, copy: string, original: string): Prom
 }
 
 function nearest(name: string, names: readonly string[]): string {
-  const last = name.split('.').slice(-3).join('.')
-  const near = names.filter((n) => n.endsWith(last)).slice(0, 2)
+  // the same tensor of other layers
+  const kind = (n: string): string => n.replace(/\.\d+\./g, '.*.').replace(/^.*?\*/, '*')
+  const near = names.filter((n) => kind(n) === kind(name)).slice(0, 2)
   return near.length > 0 ? `, among them ${near.join(', ')}` : names.length > 0 ? `, such as ${names[0]}` : ''
 }
 
