@@ -45,6 +45,8 @@ export default defineConfig({
       browser
         ? {
             resolve: { alias },
+            // found while tests run, it would make the page load anew in the middle
+            optimizeDeps: { include: ['fast-check'] },
             server: {
               headers: {
                 'Cross-Origin-Opener-Policy': 'same-origin',
