@@ -138,6 +138,16 @@ test('what is always kept is neither ranked nor deleted', async () => {
   expect((await deletionCheck(special, { metric: logitOf(0), scores: worth })).order).toEqual([2, 4, 3, 1, 5])
 })
 
+test('an order that chance finds too counts half', async () => {
+  const traced = await trace(additive, { ids: idsOf([0, 1, 6]) })
+  const check = await deletionCheck(traced, { metric: logitOf(0), scores: [2, 1, 0] })
+  const same = check.random.filter((r) => Math.abs(r - (check.auc as number)) < 1e-9).length
+  expect(same).toBeGreaterThan(3)
+  expect(same).toBeLessThan(17)
+  expect(check.percentile).toBeCloseTo((20 - same + same / 2) / 20, 12)
+  expect(check.sentence).toMatch(/With only 2 tokens/)
+})
+
 test('two rankings of one text share their random orders', async () => {
   const traced = await run()
   const metric = logitOf(0)

@@ -145,7 +145,7 @@ export async function deletionCheck(run: Traced, options: DeletionOptions): Prom
       null,
       [],
       null,
-      `There is nothing to delete: all ${length} tokens are kept, so this cannot be checked.`,
+      'There is nothing to delete, so this cannot be checked.',
       order,
     )
 

@@ -61,6 +61,11 @@ test('gives every part of an additive circuit its own term', async () => {
   expect(dla.error).toBeLessThan(1e-12)
   expect(dla.heads.top(1)[0]).toMatchObject({ layer: 0, head: 0 })
   expect(`${dla}`).toContain('logit "yes" − logit "no" = +2.400')
+  const other = await directLogitAttribution(await trace(additive, idsOf([1, 2, 3])), {
+    correct: 'no',
+    wrong: 'yes',
+  })
+  expect(`${other}`).toContain('logit "no" − logit "yes" = −2.400')
 })
 
 test.each([

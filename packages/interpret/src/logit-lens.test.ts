@@ -53,6 +53,8 @@ test('an induction circuit knows its answer only after its second layer', async 
   const run = await trace(inductionModel(6, 9), idsOf([0, 3, 1, 4, 2, 3, 1]))
   const lens = await logitLens(run, { positions: [-1], top: 1 })
   expect(lens.layers[1].cells[0].final).toBeCloseTo(1 / 6, 12)
+  // all equal: ties in order of id
+  expect(lens.layers[1].cells[0].top[0].id).toBe(0)
   expect(lens.layers[2].cells[0].top[0].id).toBe(4)
   expect(lens.layers[2].cells[0].final).toBeGreaterThan(0.99)
 })
