@@ -243,7 +243,7 @@ export {
   sizeOf,
   stridesOf,
 } from './shape.js'
-export { type EditFn, tap, TapContext, tapName } from './taps.js'
+export { type EditFn, TapContext, tap, tapName } from './taps.js'
 export {
   type Callable,
   type EditMap,
