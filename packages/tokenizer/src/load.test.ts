@@ -129,6 +129,18 @@ describe('what is wrong with a file', () => {
       /no whole number/,
       no,
     )
+    refused(
+      { model: { type: 'BPE', vocab: { a: 0.5 }, merges: [] } },
+      '$.model.vocab["a"]',
+      /no whole number/,
+      no,
+    )
+    refused(
+      { post_processor: { type: 'BertProcessing', sep: ['x', 1], cls: ['x', 'y'] } },
+      '$.post_processor.cls',
+      /token/,
+      no,
+    )
     refused({ added_tokens: [{ content: 'x' }] }, '$.added_tokens[0]', /"id" is missing/, no)
     refused({ truncation: { max_length: -1 } }, '$.truncation.max_length', /whole number/, no)
     refused(

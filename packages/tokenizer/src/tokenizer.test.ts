@@ -197,6 +197,7 @@ describe('truncation and padding', () => {
     expect(small('bert').encodeBatch(['the', text], { padding: true, padSide: 'left' })[0].ids[0]).toBe(0)
     expect(() => small('byte').encode('a', { padding: { length: 9 } })).toThrow(/no padding token/)
     expect(() => tok.encode('a', { padding: { lenght: 6 } as object })).toThrow(/unknown option "lenght"/)
+    expect(() => tok.encode('a', { truncation: { maxLength: 1.5 } })).toThrow(/maxLength is 1.5/)
     expect(() => tok.encode('a', { maxLength: 6 } as object)).toThrow(/unknown option "maxLength"/)
   })
 })
