@@ -150,6 +150,16 @@ describe('generate', () => {
       cut.length,
     )
   })
+  it('ends with the end token of config.json by default', async () => {
+    const all = await ids('see', { maxNewTokens: 6, eosToken: null })
+    const own = await load('gpt2', { config: { eos_token_id: all[2], pad_token_id: 7 } })
+    expect((await pieces(own, 'see', { maxNewTokens: 6 })).length).toBe(all.indexOf(all[2]) + 1)
+    const rows = await generateIds(own, { ids: [[...own.encode('see')], [9, 9, 9]] }, { maxNewTokens: 6 })
+    expect(rows[0].slice(3 + all.indexOf(all[2]) + 1)).toEqual(
+      rows[0].slice(3 + all.indexOf(all[2]) + 1).map(() => 7),
+    )
+    expect(rows[0].length).toBe(rows[1].length)
+  })
   it('begins with BOS where the prompt is empty, and stops at the end of the context', async () => {
     expect(await ids('', { maxNewTokens: 3, eosToken: null })).toEqual(
       await ids([1], { maxNewTokens: 3, eosToken: null }),

@@ -177,7 +177,7 @@ export class HfConfig {
     for (const key of rest)
       if (CHANGING.test(key) && !isOff(this.values[key]))
         this.fail(
-          `${key} ${JSON.stringify(this.values[key]).slice(0, 80)} changes the computation and is not supported for model_type '${String(this.values.model_type)}'`,
+          `${key} ${JSON.stringify(this.values[key]).slice(0, 80)} changes the computation and is not supported for model_type '${String(this.values.model_type)}'; use a model without it`,
         )
     return rest.filter((key) => !isOff(this.values[key]))
   }

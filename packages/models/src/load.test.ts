@@ -1,9 +1,11 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { getBackend, reference, setBackend } from '@heed/tensor'
 import { openWeights, type TensorToWrite, writeSafetensors } from '@heed/weights'
 import { describe, expect, it } from 'vitest'
 import { bytes, files, fixture, load } from '../test/fixtures.js'
+import { HfConfig } from './hf-config.js'
 import { ConfigError, loadModel, ModelError } from './index.js'
 
 async function tensorsOf(name: string): Promise<Record<string, TensorToWrite>> {
@@ -33,6 +35,70 @@ describe('loadModel', () => {
     const file = await openWeights(fixture('gpt2/model.safetensors'))
     expect(await model.weightsHash()).toBe(await file.hash())
     await file.close()
+  })
+  it('loads the built-in model when it is given nothing', async () => {
+    const model = await loadModel()
+    expect(model.source).toBe('built-in model')
+    expect(model.kind).toBe('decoder')
+    expect((await model.run('Once upon a')).top(1)[0].probability).toBeGreaterThan(0)
+  })
+  it('sets the CPU backend when none is set', async () => {
+    await loadModel(fixture('gpt2'))
+    expect(getBackend().name).toMatch(/^cpu/)
+    const own = reference()
+    setBackend(own)
+    await loadModel(fixture('gpt2'))
+    expect(getBackend()).toBe(own)
+    setBackend(null)
+  })
+  it('reads what the config says', async () => {
+    const scores = async (config: Record<string, unknown>, tap: string) => {
+      const run = await (await load('gpt2', { config })).run([[1, 2, 3]])
+      return (await run.get(tap).data()) as Float32Array
+    }
+    const [plain, unscaled] = [
+      await scores({}, 'blocks.0.attn.scores'),
+      await scores({ scale_attn_weights: false }, 'blocks.0.attn.scores'),
+    ]
+    // dHead is 4, so the factor is 1/2
+    expect(unscaled[0]).toBeCloseTo(2 * plain[0], 4)
+    const level = await scores({ scale_attn_by_inverse_layer_idx: false }, 'blocks.2.attn.scores')
+    expect(level[0]).not.toBeCloseTo((await scores({}, 'blocks.2.attn.scores'))[0], 4)
+    const [narrow, wide] = [
+      await scores({}, 'blocks.0.ln1'),
+      await scores({ layer_norm_epsilon: 10 }, 'blocks.0.ln1'),
+    ]
+    expect(Math.abs(wide[0])).not.toBeCloseTo(Math.abs(narrow[0]), 2)
+    const mlp = async (name: string) =>
+      (await load('gpt2', { config: { activation_function: name } })).config.activation
+    expect(
+      await Promise.all(
+        ['gelu_new', 'gelu_pytorch_tanh', 'gelu', 'relu', 'swish', 'quick_gelu', 'linear'].map(mlp),
+      ),
+    ).toEqual(['geluTanh', 'geluTanh', 'gelu', 'relu', 'silu', 'quickGelu', 'identity'])
+  })
+  it('reads old keys: n_ctx, labels by id', async () => {
+    const old = await load('gpt2', { config: { n_positions: undefined, n_ctx: 40 } })
+    expect(old.config.nCtx).toBe(40)
+    const both = await load('gpt2', { config: { n_ctx: 12 } })
+    expect(both.config.nCtx).toBe(40)
+    const hf = (values: object) => new HfConfig('config.json', values as Record<string, unknown>)
+    expect(hf({ id2label: { 0: 'no', 1: 'yes', 2: 'maybe' } }).labels()).toEqual(['no', 'yes', 'maybe'])
+    expect(hf({ num_labels: 3 }).labels()).toEqual(['LABEL_0', 'LABEL_1', 'LABEL_2'])
+    expect(hf({}).labels()).toEqual(['LABEL_0', 'LABEL_1'])
+    expect(() => hf({ n_embd: 4, hidden_size: 5 }).size(['n_embd', 'hidden_size'])).toThrow(
+      'n_embd is 4 and hidden_size is 5; they mean the same',
+    )
+  })
+  it('reads a base model out of a file with a head’s prefix', async () => {
+    const head = await loadModel(fixture('bert-mlm'))
+    const base = await load('bert-mlm', { config: { architectures: ['BertModel'] } })
+    const run = await head.run([[1, 2, 3]])
+    expect(base.head).toBe('none')
+    expect((await base([[1, 2, 3]]).data()) as Float32Array).toEqual(
+      (await run.get('blocks.2.ln2').data()) as Float32Array,
+    )
+    expect(base.notes[0]).toMatch(/tensors left alone: cls\.predictions/)
   })
   it('prints what it is', async () => {
     const inspect = Symbol.for('nodejs.util.inspect.custom')

@@ -2,17 +2,9 @@
  * A model with everything a person needs at hand: called with ids like any model, run on text, walked by parameters. It is
  * the network's own module with properties added; how it was loaded is `load`'s business.
  */
-import {
-  type Context,
-  type HasParts,
-  type Model,
-  type ModelInput,
-  PARTS,
-  parameters,
-  type Tensor,
-} from '@heed/tensor'
+import { type Context, type HasParts, type ModelInput, PARTS, parameters, type Tensor } from '@heed/tensor'
 import type { Tokenizer } from '@heed/tokenizer'
-import { type BatchOfOptions, batchOf, encodeText, type TextBatch } from './batch.js'
+import { type BatchOfOptions, batchOf, type TextBatch } from './batch.js'
 import { type EmbedOptions, embedTexts, type Pooling } from './embed.js'
 import { InputError } from './errors.js'
 import type { Described, HeadKind, ModelConfig, Network } from './family.js'
@@ -48,7 +40,7 @@ export interface TextModel extends HasParts {
   readonly hfConfig: Readonly<Record<string, unknown>>
   /** SHA-256 of the weights it was loaded from (read once more for it); null for a model that was not loaded. */
   weightsHash(): Promise<string | null>
-  /** Ids of a text, with the special tokens that its tokenizer adds. */
+  /** Ids of a text of any length, with the special tokens that its tokenizer adds. */
   encode(text: string): readonly number[]
   decode(ids: ArrayLike<number>): string
   /** The text of one id, as it reads: ' Mary', '##ing', '[MASK]'. */
@@ -102,7 +94,7 @@ export function assembleModel(parts: ModelParts): TextModel {
     described,
     hfConfig: parts.hfConfig,
     weightsHash: parts.weightsHash,
-    encode: (text) => encodeText(self, text).ids,
+    encode: (text) => needTokenizer().encode(text, { padding: false, truncation: false }).ids,
     decode: (ids) => needTokenizer().decode(Array.from(ids)),
     tokenText(id) {
       const t = needTokenizer()
@@ -126,6 +118,3 @@ function describe(m: TextModel): string {
   const { nLayer, nHead, dModel, nVocab, nCtx } = m.config
   return `Model ${m.family} (${m.kind}, ${m.head}) ${nLayer} layers × ${nHead} heads, dModel ${dModel}, vocabulary ${nVocab}, context ${nCtx} from ${m.source}`
 }
-
-/** A text model is what every tool takes for a model. */
-export type AsModel = Model<InputLike>

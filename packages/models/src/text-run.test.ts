@@ -1,7 +1,7 @@
-import { grad, mul, sub, tensor } from '@heed/tensor'
+import { grad, type Model, mul, sub, type Tensor, tensor } from '@heed/tensor'
 import { describe, expect, it } from 'vitest'
-import { fixture, load } from '../test/fixtures.js'
-import { InputError, loadModel } from './index.js'
+import { expectClose, fixture, load } from '../test/fixtures.js'
+import { InputError, loadModel, sentenceVector } from './index.js'
 
 const gpt2 = await load('gpt2')
 const bert = await load('bert-mlm')
@@ -108,9 +108,35 @@ describe('a run on text', () => {
     expect(padded.map((t) => t.id)).toEqual(short.map((t) => t.id))
     expect(padded[0].probability).toBeCloseTo(short[0].probability, 5)
     expect(() => both.top(1, 0, 2)).toThrow('row 2 is outside 0..1')
+    // padding on the right: the last token, not the last position
+    const right = await gpt2.run(gpt2.batchOf(['she', TEXT]))
+    expect(right.top(2).map((t) => t.id)).toEqual(short.map((t) => t.id))
+    expect(right.top(2)[0].probability).toBeCloseTo(short[0].probability, 5)
     await expect(gpt2.run([[1, 2]], { pair: 'x' })).rejects.toThrow(
       'pair and addSpecialTokens belong to a text',
     )
+  })
+})
+
+describe('worlds', () => {
+  it('one edit makes many rows of one text, each with its predictions', async () => {
+    const heads = tensor(
+      Float32Array.from({ length: 25 }, (_, i) => (i % 6 === 0 ? 0 : 1)),
+      [5, 5, 1, 1],
+    )
+    const run = await gpt2.run(TEXT, { edit: { 'blocks.1.attn.z': (z) => mul(z, heads) } })
+    expect(run.output.shape[0]).toBe(5)
+    for (const head of [0, 3]) {
+      const alone = await gpt2.run(TEXT, { edit: [{ at: 'blocks.1.attn.z', head, op: 'scale', value: 0 }] })
+      expect(run.top(1, undefined, head)[0].id).toBe(alone.top(1)[0].id)
+      expect(run.top(1, undefined, head)[0].probability).toBeCloseTo(alone.top(1)[0].probability, 5)
+    }
+    expect(run.tokensOf(3)).toEqual(run.tokens)
+  })
+  it('is a model for every tool that takes one', () => {
+    const model: Model = gpt2
+    expect(model.encode?.('see')).toHaveLength(3)
+    expect(gpt2.encode('x'.repeat(100))).toHaveLength(100)
   })
 })
 
@@ -144,7 +170,11 @@ describe('an encoder’s run', () => {
     await expect(bert.embed(['a cat', long])).rejects.toThrow(
       "the text has 62 tokens, more than the model's context of 40",
     )
-    expect((await bert.embed(['a cat', long], { truncate: true })).shape).toEqual([2, 24])
+    const cut = (await bert.embed(['a cat', long], { truncate: true, batchSize: 1 })) as Tensor
+    expect(cut.shape).toEqual([2, 24])
+    const ids = [...bert.encode(long).slice(0, 39), 3]
+    const alone = (await sentenceVector(await bert.run([ids])).data()) as Float32Array
+    await expectClose(((await cut.data()) as Float32Array).slice(24), alone, 1e-6)
     await expect(gpt2.embed(['a'])).rejects.toThrow('this decoder makes no sentence vectors')
   })
 })

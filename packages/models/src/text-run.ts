@@ -11,7 +11,7 @@ import {
   reshape,
   slice,
   type TapGlob,
-  type Tensor,
+  Tensor,
   trace,
 } from '@heed/tensor'
 import type { Encoding } from '@heed/tokenizer'
@@ -189,7 +189,7 @@ export class TextRun extends Run<InputLike> {
     return { row, position: p }
   }
   private defaultPosition(row: number): number {
-    if (this.textModel.head !== 'masked-token') return -1
+    if (this.textModel.head !== 'masked-token') return this.lastToken(row)
     const mask = this.textModel.tokenizer?.maskToken
     const at = mask ? this.rowIds(row).indexOf(mask.id) : -1
     if (at < 0)
@@ -197,6 +197,19 @@ export class TextRun extends Run<InputLike> {
         `the text has no ${mask?.token ?? 'mask token'}; put one where a word is to be predicted, or give a position`,
       )
     return at
+  }
+
+  /** The last position of a row that is no padding, as far as its mask is known on the host. */
+  private lastToken(row: number): number {
+    const { input } = this
+    const mask =
+      input instanceof Object && 'mask' in input && input.mask instanceof Tensor ? input.mask : null
+    const host = mask?.value?.host
+    const keys = mask?.shape[mask.rank - 1] ?? 0
+    if (!mask || !host || mask.size !== mask.shape[0] * keys || keys !== this.output.shape[1]) return -1
+    const from = (mask.shape[0] === 1 ? 0 : row) * keys
+    for (let k = keys - 1; k >= 0; k--) if (host[from + k]) return k
+    return -1
   }
 
   private logitsAt(at: At, id?: number): Tensor {

@@ -17,7 +17,6 @@ export interface WeightRule {
   readonly transposed?: boolean
 }
 
-const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
 const show = (shape: readonly number[]): string => `[${shape.join(', ')}]`
 
 /** [rows, columns] → [columns, rows] */
@@ -150,7 +149,3 @@ function nearest(name: string, names: readonly string[]): string {
   const near = names.filter((n) => kind(n) === kind(name)).slice(0, 2)
   return near.length > 0 ? `, among them ${near.join(', ')}` : names.length > 0 ? `, such as ${names[0]}` : ''
 }
-
-/** How many numbers the rules describe. */
-export const parameterCount = (rules: readonly WeightRule[]): number =>
-  rules.reduce((n, r) => n + sizeOf(r.shape), 0)
