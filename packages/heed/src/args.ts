@@ -36,7 +36,7 @@ export function parseArgs(argv: readonly string[], options: Options, command: st
     }
     if (!option || !arg.startsWith('--'))
       throw new UsageError(
-        `unknown option '${equals < 0 ? arg : arg.slice(0, equals)}' of heed ${command}; did you mean --${nearestNames(name, Object.keys(options), 1)[0]}? See heed ${command} --help`,
+        `unknown option '${equals < 0 ? arg : arg.slice(0, equals)}' of heed ${command}${hintOf(name, options)}; see heed ${command} --help`,
       )
     if (Object.hasOwn(values, name)) throw new UsageError(`--${name} is given twice; give it once`)
     if (option.value === undefined) {
@@ -50,6 +50,12 @@ export function parseArgs(argv: readonly string[], options: Options, command: st
     values[name] = value
   }
   return { words, values }
+}
+
+/** The option that was meant, when one is near. */
+function hintOf(name: string, options: Options): string {
+  const [near] = nearestNames(name, Object.keys(options), 1)
+  return name.length > 1 && near?.[0] === name[0] ? `; did you mean --${near}?` : ''
 }
 
 export function stringOf(p: Parsed, name: string): string | undefined {

@@ -117,7 +117,7 @@ function optionsOf(p: Parsed): Wanted {
 const within = (name: string, value: number | undefined, count: number): void => {
   if (value !== undefined && value >= count)
     throw new UsageError(
-      `--${name} is ${value}; the model has ${count} ${name}${count === 1 ? '' : 's'} here, give ${count === 1 ? '0' : `0 to ${count - 1}`}`,
+      `--${name} is ${value}; the model has ${count} ${name}${count === 1 ? '' : 's'}${name === 'head' ? ' a layer' : ''}, give ${count === 1 ? '0' : `0 to ${count - 1}`}`,
     )
 }
 
@@ -130,8 +130,8 @@ async function load(folder: string | undefined, status: Status): Promise<TextMod
 
 interface Line {
   readonly text: string
-  /** In the file, from 1. */
-  readonly number: number
+  /** File and line, from 1. */
+  readonly place: string
 }
 
 /** The lines of --with that have a word. */
@@ -139,7 +139,7 @@ async function linesFrom(file: string | undefined): Promise<Line[] | undefined> 
   if (file === undefined) return undefined
   const lines = (await readTextFile(file, '--with'))
     .split(/\r?\n/)
-    .map((text, i) => ({ text: text.trim(), number: i + 1 }))
+    .map((text, i) => ({ text: text.trim(), place: `${file} line ${i + 1}` }))
     .filter((l) => l.text !== '')
   if (lines.length === 0) throw new UsageError(`--with ${file} has no lines; put one sentence on each line`)
   return lines
@@ -160,7 +160,7 @@ function checkLines(model: TextModel, text: string, lines: readonly Line[]): voi
   for (const l of lines)
     if (count(l.text) > limit)
       throw new UsageError(
-        `--with: line ${l.number} has ${count(l.text)} tokens, a sentence vector of this model reads ${limit}; shorten it`,
+        `--with ${l.place} has ${count(l.text)} tokens, a sentence vector of this model reads ${limit}; shorten it`,
       )
 }
 
@@ -179,7 +179,7 @@ async function checkOut(path: string): Promise<void> {
     )
   if ((await kindOf(path)) === 'folder') throw new UsageError(`--out ${path} is a folder; name a file in it`)
   if ((await kindOf(dirname(path))) !== 'folder')
-    throw new UsageError(`--out ${path}: the folder ${dirname(path)} does not exist; make it first`)
+    throw new UsageError(`--out ${path}: there is no folder ${dirname(path)}; make it first`)
 }
 
 async function writeReport(path: string, html: string): Promise<void> {

@@ -1,5 +1,4 @@
 /** `heed`: which command, its help, and how errors end. Commands hold no arithmetic on tensors. */
-import { nearestNames } from '@heed/tensor'
 import { oneLine, UsageError } from './errors.js'
 import { type Io, processIo } from './io.js'
 import { versions } from './versions.js'
@@ -48,7 +47,7 @@ export async function main(argv: readonly string[], io: Io = processIo()): Promi
     const command = Object.hasOwn(commands, name) ? commands[name] : undefined
     if (!command)
       throw new UsageError(
-        `unknown command '${name}'; did you mean heed ${nearestNames(name, Object.keys(commands), 1)[0]}? See heed --help`,
+        `unknown command '${name}'; commands are ${Object.keys(commands).join(', ')}, see heed --help`,
       )
     await command.run(rest, io)
     return 0

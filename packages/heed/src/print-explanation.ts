@@ -34,7 +34,7 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
   const { provenance: p } = data
   const about = [
     `${p.model}: ${p.family} ${data.architecture}, ${data.layers} layers × ${data.heads} heads, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
-    `${data.tokens.length} tokens; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
+    `${data.tokens.length} token${data.tokens.length === 1 ? '' : 's'}; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
   ]
   parts.push(
     [

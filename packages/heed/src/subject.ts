@@ -87,7 +87,7 @@ async function subjectOfHead(
         return null
       }
       data.masked = at.map((position) => ({ position, top: predictionsOf(run, o.top, position) }))
-      if (at.length > 1) notes.push(`Explained is the first ${mask?.token}, ${named(tokens, at[0])}.`)
+      if (at.length > 1) notes.push(`Explained is the first ${mask?.token}, token ${at[0]}.`)
       return ofToken(run, data, data.masked[0].top[0], at[0], added)
     }
     case 'classes':
@@ -99,10 +99,12 @@ async function subjectOfHead(
         label: c.token,
         probability: c.probability,
       }))
-      const chosen = standOut(data, added)
+      const { position: chosen, besides } = standOut(data, added)
       const { id, token } = best[chosen]
       const target = `class ${token} of ${named(tokens, chosen)}`
-      notes.push(`Explained is the ${target}: the surest class among those that stand out.`)
+      notes.push(
+        `Explained is the ${target}: the surest one${besides === null ? '' : ` besides ${besides}`}.`,
+      )
       return {
         target: `the logit of ${target}`,
         score: () => run.logit(id, { position: chosen }),
@@ -193,13 +195,13 @@ async function ofSpan(
   }
 }
 
-/** The token whose class is surest, among classes other than the commonest one; else among all. */
-function standOut(data: ExplainData, added: readonly number[]): number {
+/** The token whose class is surest; the commonest class is left out (`besides`) where there are others. */
+function standOut(data: ExplainData, added: readonly number[]): { position: number; besides: string | null } {
   const classes = (data.tokenClasses ?? []).filter((c) => !added.includes(c.position))
   const counts = new Map<string, number>()
   for (const { label } of classes) counts.set(label, (counts.get(label) ?? 0) + 1)
   const common = [...counts].sort((a, b) => b[1] - a[1])[0]?.[0]
   const rare = classes.filter((c) => c.label !== common)
   const [first] = (rare.length > 0 ? rare : classes).sort((a, b) => b.probability - a.probability)
-  return first?.position ?? 0
+  return { position: first?.position ?? 0, besides: rare.length > 0 ? (common ?? null) : null }
 }

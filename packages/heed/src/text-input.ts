@@ -24,7 +24,7 @@ export async function readTextFile(path: string, option: string): Promise<string
       code === 'ENOENT' ? 'does not exist' : code === 'EISDIR' ? 'is a folder' : `cannot be read (${code})`
     throw new UsageError(`${option} ${path}: the file ${why}; name a text file`)
   }
-  return decode(bytes, path)
+  return decode(bytes, `${option} ${path}`)
 }
 
 async function readStandardInput(io: Io): Promise<string> {
