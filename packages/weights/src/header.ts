@@ -82,7 +82,12 @@ export async function readHeader(source: Source): Promise<Header> {
 
 function parseHeader(bytes: Uint8Array, file: string, dataStart: number): Header & { dataBytes: number } {
   const invalid = (message: string, tensor?: string): never => {
-    throw new WeightsError('invalid header', { file, tensor, message: `${message} in the header` })
+    throw new WeightsError('invalid header', {
+      file,
+      tensor,
+      message: `${message} in the header`,
+      fix: 'the file is damaged or no safetensors file, download it again',
+    })
   }
   const parse = (): Json => {
     let text: string

@@ -171,7 +171,7 @@ describe('openWeights', () => {
   it('says what a folder without weights has', async () => {
     await writeFile(join(folder, 'pytorch_model.bin'), 'x')
     await expect(openWeights(folder)).rejects.toThrow(
-      /has neither model\.safetensors nor model\.safetensors\.index\.json; it has pytorch_model\.bin/,
+      /has neither model\.safetensors nor model\.safetensors\.index\.json; it has pytorch_model\.bin; save the model as safetensors/,
     )
     await expect(openWeights(join(folder, 'none'))).rejects.toThrow(
       /none: no such file or folder; check the path/,

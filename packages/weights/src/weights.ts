@@ -94,7 +94,7 @@ async function openInFolder(folder: Folder): Promise<Weights> {
   throw new WeightsError('missing file', {
     file: folder.name,
     message: `has neither ${single} nor ${index}`,
-    fix: others.length > 0 ? `it has ${others.slice(0, 8).join(', ')}` : undefined,
+    fix: `${others.length > 0 ? `it has ${others.slice(0, 8).join(', ')}; ` : ''}save the model as safetensors`,
   })
 }
 
