@@ -5,7 +5,7 @@ import { grad, valueAndGrad } from './grad.js'
 import { alias, constOp, leafOp, postorder, type Tensor } from './graph.js'
 import { relu, sigmoid, softplus } from './ops/activation.js'
 import { attention } from './ops/attention.js'
-import { bodyOf, detach } from './ops/define.js'
+import { bodyOf, composite, detach } from './ops/define.js'
 import {
   abs,
   add,
@@ -152,6 +152,37 @@ describe('the structure of a gradient', () => {
     const y = mul(x, x)
     await realize([y], { backend })
     expect(await read(grad(sum(mul(y, y)), [x])[0])).toEqual([[4 * 27]])
+  })
+  it('with stop does not walk behind the wanted tensors', async () => {
+    const x = tensor([3])
+    const y = mul(x, 2)
+    const loss = sum(add(mul(y, y), x))
+    expect(await read(...grad(loss, [x, y]))).toEqual([[1 + 24], [12]])
+    expect(await read(...grad(loss, [x, y], { stop: true }))).toEqual([[1], [12]])
+  })
+  it('asked inside a composite of a composite opens both', async () => {
+    const twice = composite('twiceInner', {
+      inner: ['pre'],
+      infer: ([s]) => ({ shape: s.shape, dtype: s.dtype }),
+      body: ([s], _, tap) => [mul(tap('pre', mul(s, s)), 3)],
+    })
+    let seen: Tensor | undefined
+    const outer = composite('twiceOuter', {
+      infer: ([s]) => ({ shape: s.shape, dtype: s.dtype }),
+      inner: ['mid'],
+      body: ([s], _, tap) => {
+        const [t] = twice([s])
+        seen = t
+        return [mul(tap('mid', t), t)]
+      },
+    })
+    const x = tensor([2])
+    const [y] = outer([x])
+    const mid = bodyOf(y.node).inner.get('mid') as Tensor
+    const pre = bodyOf((seen as Tensor).node).inner.get('pre') as Tensor
+    // y = mid·3pre with mid = 3pre, pre = x²
+    const loss = sum(y)
+    expect(await read(...grad(loss, [mid, pre, x]))).toEqual([[24], [72], [288]])
   })
   it('keeps a composite whole, forward and backward', () => {
     const x = tensor([[1, 2, 3]])

@@ -6,12 +6,13 @@ import { grad } from './grad.js'
 import { constant, type Tensor } from './graph.js'
 import { kernelBackend } from './kernel-backend.js'
 import { detach } from './ops/define.js'
-import { add, cos, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
+import { add, cos, div, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
 import { embedding, update } from './ops/indexing.js'
 import { matmul } from './ops/matmul.js'
 import { softmax } from './ops/normalize.js'
 import { sum } from './ops/reduce.js'
-import { reshape, zeros } from './ops/shape.js'
+import { scan } from './ops/scan.js'
+import { broadcastTo, iota, pad, reshape, slice, zeros } from './ops/shape.js'
 import { pick, planCount, realize, release } from './realize.js'
 import { reference, referenceKernels } from './reference/index.js'
 import { hostMemory } from './reference/memory.js'
@@ -143,6 +144,49 @@ describe('plans', () => {
     expect((await realize([ga], { backend })).ran.filter((r) => r.op === 'matmul')).toEqual([
       { op: 'matmul', how: 'reference', count: 1 },
     ])
+  })
+  it('keep apart what differs by an infinity, a sign of zero, a dtype or a length alone', async () => {
+    const backend = reference()
+    const x = tensor([7])
+    const fills = [Infinity, -Infinity, Number.NaN, 0, -0]
+    const padded = fills.map((value) => pad(x, [[1, 0]], value))
+    const loop = (n: number, reverse: boolean) =>
+      scan(([c], [v]) => ({ carry: [add(mul(c, 2), v)], ys: [] }), {
+        init: [tensor(0)],
+        xs: [slice(tensor([1, 2, 3]), [[0, n]])],
+        reverse,
+      }).carry[0]
+    const start = tensor(0)
+    const counted = [2, 3].map((length) =>
+      scan(([c]) => ({ carry: [add(c, 1)], ys: [] }), { init: [start], xs: [], length }),
+    )
+    const loops = [loop(3, false), loop(3, true), ...counted.map((r) => r.carry[0])]
+    const whole = [iota(2, { dtype: 'i32' }), iota(2)]
+    await realize([...padded, ...loops, ...whole], { backend })
+    expect(await Promise.all(padded.map(values))).toEqual(fills.map((value) => [value, 7]))
+    expect(await Promise.all(loops.map(values))).toEqual([[11], [17], [2], [3]])
+    expect(await Promise.all(whole.map((t) => t.data()))).toEqual([
+      Int32Array.of(0, 1),
+      Float32Array.of(0, 1),
+    ])
+  })
+  it('leave out only steps that change no bit', async () => {
+    const backend = reference()
+    const zero = tensor([-0])
+    // −0 − (−0) is +0, −0 − 0 is −0
+    const kept = [sub(zero, -0), sub(zero, 0), mul(zero, 1), add(zero, 0)]
+    // one number by a vector is a vector
+    const wide = [mul(tensor(3), tensor([1, 1])), mul(tensor([2, 5]), 1), div(tensor(3), tensor([1, 1]))]
+    await realize([...kept, ...wide], { backend })
+    expect(await Promise.all(kept.map(values))).toEqual([[0], [-0], [-0], [0]])
+    expect(await Promise.all(wide.map(values))).toEqual([
+      [3, 3],
+      [2, 5],
+      [3, 3],
+    ])
+    const ones = mul(tensor(3), broadcastTo(1, [2]))
+    await realize([ones], { backend })
+    expect(await values(ones)).toEqual([3, 3])
   })
   it('stop at what is already computed', async () => {
     const backend = reference()
