@@ -183,6 +183,7 @@ describe('the structure of a gradient', () => {
     // y = mid·3pre with mid = 3pre, pre = x²
     const loss = sum(y)
     expect(await read(...grad(loss, [mid, pre, x]))).toEqual([[24], [72], [288]])
+    expect(await read(...grad(loss, [pre]))).toEqual([[72]])
   })
   it('keeps a composite whole, forward and backward', () => {
     const x = tensor([[1, 2, 3]])
