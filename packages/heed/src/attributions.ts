@@ -23,7 +23,7 @@ export async function attributionsOf(
     target: `what reaches ${subject?.place ?? 'the last layer (mean of all positions)'}`,
     signed: false,
     values: shares,
-    note: 'How much of each token attention could carry there, all layers multiplied through; the shares add up to 1. Values and MLPs are not in it.',
+    note: 'Attention weights of all layers multiplied through: how much of each token could arrive there (shares, adding up to 1). Values and MLPs are not in it.',
   }
   if (!subject) return [reached]
   o.onProgress('gradient × input')

@@ -279,6 +279,17 @@ describe('the command', () => {
     expect(readFileSync(at('r.html'), 'utf8')).not.toContain(folder)
     expect(JSON.parse(ran.out).provenance.model).toBe('gpt2')
   })
+  test('provenance has the command that makes it again', async () => {
+    const commandOf = async (...argv: string[]) =>
+      (JSON.parse((await run(['explain', ...argv, '--model', at('gpt2'), '--json'])).out) as Explanation)
+        .provenance.command
+    expect(await commandOf('the keys to', '--seed', '3')).toBe(
+      'heed explain "the keys to" --model gpt2 --seed 3 --out report.html',
+    )
+    expect(await commandOf("it's $5", '--layer', '0', '--head', '1')).toBe(
+      "heed explain 'it'\\''s $5' --model gpt2 --layer 0 --head 1 --out report.html",
+    )
+  })
   test('odd text: control characters, directions and tags reach no terminal and no markup', async () => {
     const odd = 'the \u001b[2J\u0007 \u202e <script>'
     const ran = await run(['explain', odd, '--model', at('gpt2'), '--out', at('odd.html')])
