@@ -221,6 +221,23 @@ describe('an encoder', () => {
     expect(data.attributions?.[1].deletion?.curve?.[0].value).toBeCloseTo(1, 5)
     expect(sum(data.attributions?.[0].values ?? [])).toBeCloseTo(1, 5)
   })
+  test('a sentence vector that is its first token is explained there', async () => {
+    const pooling = {
+      'modules.json': JSON.stringify([
+        { idx: 0, name: '0', path: '', type: 'sentence_transformers.models.Transformer' },
+        { idx: 1, name: '1', path: '1_Pooling', type: 'sentence_transformers.models.Pooling' },
+      ]),
+      '1_Pooling/config.json': JSON.stringify({
+        word_embedding_dimension: 16,
+        pooling_mode_cls_token: true,
+        pooling_mode_mean_tokens: false,
+      }),
+    }
+    const model = await load(bytesOf({ ...bertFiles('BertModel'), ...pooling }))
+    const data = await explain(model, 'the man is eating', { lines: ['paris'] })
+    expect(data.attributions?.[0].target).toBe('what reaches the sentence vector, [CLS] (token 0)')
+    expect(data.initial?.token).toBe(0)
+  })
   test('without lines and head names --with', async () => {
     const data = await explain(await bert('BertModel'), 'the man')
     expect(data.attributions?.map((a) => a.name)).toEqual(['Attention rollout'])
