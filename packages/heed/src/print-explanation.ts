@@ -38,8 +38,8 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
   }
   const { provenance: p } = data
   const about = [
-    `${p.model}: ${p.family} ${data.architecture}, ${data.layers} layers × ${data.heads} heads, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
-    `${data.tokens.length} token${data.tokens.length === 1 ? '' : 's'}; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
+    `${p.model}: ${p.family} ${data.architecture}, ${counted(data.layers, 'layer')} × ${counted(data.heads, 'head')}, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
+    `${counted(data.tokens.length, 'token')}; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
   ]
   parts.push(
     [
@@ -161,7 +161,10 @@ function unitOf(values: readonly (number | null)[]): { by: number; name: string 
   return { by: 10 ** power, name: ` (in units of 1e-${power})` }
 }
 
-const percent = (v: number): string => `${(100 * v).toFixed(1)} %`
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+/** Never rounds a possible thing to 0 % or 100 %. */
+const percent = (v: number): string =>
+  v > 0 && v < 0.0005 ? '< 0.1 %' : v < 1 && v > 0.9995 ? '> 99.9 %' : `${(100 * v).toFixed(1)} %`
 const small = (v: number): string => (v === 0 ? '0' : v.toExponential(1))
 const checkText = (c: { name: string; error: number }): string =>
   `${c.name} (${c.error === 0 ? 'exactly' : `to ${small(c.error)}`})`
@@ -175,7 +178,7 @@ const classBars = (list: NonNullable<Explanation['classes']>, o: PrintOptions): 
     .map((c) => bar(c.probability, harmless(c.label), o))
     .join('\n')
 const bar = (share: number, text: string, o: PrintOptions): string =>
-  `${terminalBar(share, { width: 20, color: o.color })} ${percent(share).padStart(7)}  ${text}`
+  `${terminalBar(share, { width: 20, color: o.color })} ${percent(share).padStart(8)}  ${text}`
 
 function headCells(r: HeadRow, hasEffect: boolean): string[] {
   const score = (v: number | null): string => (v === null ? '–' : v.toFixed(2))
