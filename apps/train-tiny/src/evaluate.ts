@@ -71,8 +71,13 @@ const head = (kind: 'previous' | 'induction' | 'duplicate') => {
   const h = best(scores, kind)
   return { layer: h.layer, head: h.head, score: round(h[kind]) }
 }
-const metrics = (await readFile(join(folder, '../checkpoints/metrics.jsonl'), 'utf8').catch(() => ''))
-  .split('\n')
+const lines = await Promise.all(
+  ['checkpoints', 'checkpoints-2'].map((part) =>
+    readFile(join(folder, '..', part, 'metrics.jsonl'), 'utf8').catch(() => ''),
+  ),
+)
+const metrics = lines
+  .flatMap((part) => part.split('\n'))
   .filter(Boolean)
   .map((line) => JSON.parse(line) as { tokens: number; seconds: number })
 const card = {

@@ -381,13 +381,16 @@ export function giveChains(seed: number, count: number): string[] {
   )
 }
 
-/** Single giving sentences in few words, six in ten of them as the name test asks. */
-export function plainGives(seed: number, count: number): string[] {
+/**
+ * Single giving sentences in few words. `direct` of them say "gave B a T" and the others "gave a T to B": in the first
+ * form the giver stands right before the verb, so that "the other one" is learned there first.
+ */
+export function plainGives(seed: number, count: number, direct: number): string[] {
   const r = rng(seed)
   return Array.from({ length: count }, () => {
     const { a, b, giver, taker, place, thing } = cast(r)
     const act =
-      r.next() < 0.9
+      r.next() < 1 - direct
         ? `${giver.name} gave ${article(thing)} to ${taker.name}.`
         : `${giver.name} gave ${taker.name} ${article(thing)}.`
     return r.next() < 0.67

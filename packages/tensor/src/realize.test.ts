@@ -343,6 +343,11 @@ describe('realize', () => {
     await realize([y], { backend: b })
     expect(await values(y)).toEqual((await values(x)).map((v) => -v))
   })
+  it('multiplies whole numbers in 32 bits', async () => {
+    const y = mul(tensor([0x12345679], { dtype: 'i32' }), tensor([0x7fffffff], { dtype: 'i32' }))
+    await realize([y], { backend: reference() })
+    expect(await y.item()).toBe(Math.imul(0x12345679, 0x7fffffff))
+  })
   it('holds doubles on a float64 backend', async () => {
     const x = tensor(Float64Array.of(1 / 3))
     const y = mul(x, 3)

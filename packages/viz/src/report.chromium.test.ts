@@ -191,7 +191,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
     }
     expect(painted).toBeLessThan(1000)
     // One key at a time; its time runs from the event to the task after the frame that drew it. The best of up to
-    // six rounds counts for each key, so that a busy test machine is not mistaken for a slow page.
+    // a dozen rounds counts for each key, so that a busy test machine is not mistaken for a slow page.
     await evaluate(
       page,
       `(() => { window.drawn = []; addEventListener('keydown', () => { const t = performance.now()
@@ -222,7 +222,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
       'ArrowUp',
     ]
     const worst = (): number => Math.max(...best.values())
-    for (let round = 0; round < 2 || (round < 6 && worst() >= 100); round++) {
+    for (let round = 0; round < 2 || (round < 12 && worst() >= 100); round++) {
       await page.click('input[value=lines]')
       await press('#head-canvas', around)
       await page.click('input[value=matrix]')
@@ -233,7 +233,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
     console.info(`key presses at 12 × 12 × 512: worst ${worst().toFixed(1)} ms of ${best.size} keys`)
     expect(worst(), JSON.stringify([...best])).toBeLessThan(100)
     expect(complaints).toEqual([])
-  })
+  }, 180_000)
 
   test.each([
     ['light', { viewport: { width: 360, height: 740 } }],

@@ -21,7 +21,6 @@ import {
   type Spec,
   Tensor,
 } from '../graph.js'
-import type { Shape } from '../shape.js'
 import { enterRoom } from '../taps.js'
 import type { PrimitiveName } from './primitives.js'
 
@@ -47,7 +46,6 @@ export function lift(x: Operand | boolean, like?: Operand | boolean): Tensor {
 }
 
 export const like = (s: Spec): Spec => ({ shape: s.shape, dtype: s.dtype })
-export const f32 = (shape: Shape): Spec => ({ shape, dtype: 'f32' })
 
 export function requireCompute(inputs: readonly Spec[]): void {
   for (const s of inputs)

@@ -11,7 +11,7 @@ import { crossEntropy, mse } from './loss.js'
 import { linear, matmul } from './matmul.js'
 import { batchNorm, layerNorm, rmsNorm } from './normalize.js'
 import { dropout, randomKey, randomUniform } from './random.js'
-import { argMax, sum, topK } from './reduce.js'
+import { argMax, mean, sum, topK } from './reduce.js'
 import { rope } from './rope.js'
 import { scan } from './scan.js'
 import {
@@ -80,6 +80,7 @@ const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typ
   ],
   ['axis', () => sum(f(2, 3), { axes: 2 }), ShapeError, 'axis 2 does not exist in a tensor of rank 2'],
   ['axis twice', () => sum(f(2, 3), { axes: [0, -2] }), ShapeError, 'axes [0, 0] name an axis twice'],
+  ['mean', () => mean(i32(3)), DTypeError, "mean: takes f32, got i32; cast(x, 'f32') first"],
   [
     'bool reduction',
     () => argMax(less(f(2), 0), { axis: 0 }),
