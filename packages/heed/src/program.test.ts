@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { gpt2Files, newFolder, writeFiles } from '../test/make-models.js'
 import { run } from '../test/run-main.js'
+import { main } from './main.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const require = createRequire(import.meta.url)
@@ -80,6 +81,23 @@ test('a reader that stops early is no error', async () => {
   const ended = await program(argv, { close: 1 })
   expect(ended).toMatchObject({ code: 0, err: '' })
   expect(ended.out).not.toContain('\n')
+})
+test('nor is a write into a closed pipe that throws at once', async () => {
+  let err = ''
+  const closed = (code: string) => ({
+    stdout: {
+      write: (): never => {
+        throw Object.assign(new Error(`write ${code}`), { code })
+      },
+    },
+    stderr: { write: (text: string) => void (err += text) },
+    stdin: (async function* () {})(),
+    env: {},
+  })
+  expect(await main(['--help'], closed('EPIPE'))).toBe(0)
+  expect(err).toBe('')
+  expect(await main(['--help'], closed('ENOSPC'))).toBe(1)
+  expect(err).toBe('heed: write ENOSPC\n')
 })
 test('--version is the package’s, --help and no argument explain the commands', async () => {
   const { version } = JSON.parse(readFileSync(join(here, '../package.json'), 'utf8')) as { version: string }
