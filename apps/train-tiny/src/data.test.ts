@@ -88,6 +88,8 @@ test('the name test asks about unseen draws, in the words of the demo', () => {
     right: 'Mary',
     wrong: 'John',
   })
+  expect(namePrompt(DEMO, 'first')).toMatchObject({ right: 'John', wrong: 'Mary' })
+  expect(namePrompt(DEMO, 'first').prompt).toMatch(/, Mary gave a drink to$/)
   expect(nameTestDraws(60)).toEqual(draws)
 })
 

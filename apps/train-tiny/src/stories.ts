@@ -141,10 +141,14 @@ export function isHeldOut(d: GiveDraw): boolean {
 export const article = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`)
 const capital = (s: string): string => s.charAt(0).toUpperCase() + s.slice(1)
 
-/** "When A and B went to the P, B gave a T to": the right next word is A. */
-export function namePrompt(d: GiveDraw): { prompt: string; right: string; wrong: string } {
-  const prompt = `When ${d.first} and ${d.second} went to the ${d.place}, ${d.second} gave ${article(d.thing)} to`
-  return { prompt, right: d.first, wrong: d.second }
+/** "When A and B went to the P, B gave a T to": the right next word is A; with `first`, A gives and B is right. */
+export function namePrompt(
+  d: GiveDraw,
+  giver: 'first' | 'second' = 'second',
+): { prompt: string; right: string; wrong: string } {
+  const [gives, right] = giver === 'second' ? [d.second, d.first] : [d.first, d.second]
+  const prompt = `When ${d.first} and ${d.second} went to the ${d.place}, ${gives} gave ${article(d.thing)} to`
+  return { prompt, right, wrong: gives }
 }
 
 /** The unseen draws of the name test. */

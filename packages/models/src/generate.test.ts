@@ -180,6 +180,7 @@ describe('generate', () => {
     )
     expect(await ids('x'.repeat(38), { eosToken: null })).toHaveLength(2)
     await expect(ids('x'.repeat(40))).rejects.toThrow('the prompt has 40 tokens, which leaves nothing')
+    await expect(ids(new Array(40).fill(1))).rejects.toThrow('the prompt has 40 tokens, which leaves nothing')
     const bare = await load('gpt2', { config: { bos_token_id: null } })
     await expect(pieces(bare, '')).rejects.toThrow(
       'the prompt is empty and this model has no token to begin with',

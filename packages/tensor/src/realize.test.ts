@@ -60,6 +60,25 @@ describe('plans', () => {
     await realize([x, y], { backend })
     expect([await x.item(), await y.item()]).toEqual([-9, 9])
   })
+  it('tell the ninth result of a node from the first of the next', async () => {
+    const backend = reference()
+    const start = tensor(1)
+    const steps = (): Tensor[] =>
+      scan(() => ({ carry: [], ys: Array.from({ length: 10 }, (_, i) => mul(start, i + 1)) }), {
+        init: [],
+        xs: [],
+        length: 1,
+      }).ys
+    const a = steps()
+    const ninth = add(a[8], neg(a[0]))
+    const b = steps()
+    const next = neg(b[0])
+    const twice = add(next, next)
+    await realize([ninth], { backend })
+    await realize([twice], { backend })
+    expect(await values(ninth)).toEqual([8])
+    expect(await values(twice)).toEqual([-2])
+  })
   it('differ by shape, dtype and attributes', async () => {
     const backend = reference()
     const build = (x: Tensor, axis: number) => sum(neg(x), { axes: axis })
@@ -243,6 +262,18 @@ describe('donation', () => {
     }
     expect([...sizes]).toHaveLength(1)
     expect((await values(w))[999]).toBeCloseTo(10 * (1 - 0.9 ** 50), 4)
+  })
+  it('lets finalizers run when much was uploaded, not only when much was made', async () => {
+    const inner = reference()
+    const upload: Backend['upload'] = (data, shape, dtype) =>
+      Object.assign(inner.upload(data, shape, dtype), { bytes: 2 ** 27 })
+    const backend = Object.create(inner, { upload: { value: upload } }) as Backend
+    let hasTurned = false
+    setTimeout(() => {
+      hasTurned = true
+    })
+    for (let i = 0; i < 4; i++) await realize([sum(small())], { backend })
+    expect(hasTurned).toBe(true)
   })
 })
 

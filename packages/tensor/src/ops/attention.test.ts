@@ -9,6 +9,7 @@ import { traceLazy } from '../trace.js'
 import { type AttentionOptions, attention } from './attention.js'
 import { mul } from './elementwise.js'
 import { sum } from './reduce.js'
+import { concat } from './shape.js'
 
 const backend = reference({ precision: 'f64' })
 const numbers = (n: number, from: number): Float64Array =>
@@ -209,6 +210,13 @@ describe('attention equals the loops', () => {
       [3, 2, 3, 2],
     )
     const [got, want] = await read(z, attention(q, whole, whole).z)
+    near(got, want, 'z')
+  })
+  it('where mask or bias are of a batch and q, k and v of one', async () => {
+    const x = tensor(numbers(2 * 3 * 2, 1), [1, 2, 3, 2])
+    const bias = tensor(numbers(2 * 3, 2), [2, 1, 1, 3])
+    const wide = concat([x, x], 0)
+    const [got, want] = await read(attention(x, x, x, { bias }).z, attention(wide, wide, wide, { bias }).z)
     near(got, want, 'z')
   })
 })

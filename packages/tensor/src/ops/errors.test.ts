@@ -48,6 +48,12 @@ const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typ
     'mul([2], [2] i32): operands are f32 and i32; cast one of them, there is no promotion',
   ],
   [
+    'a fraction beside whole numbers',
+    () => less(i32(2), 2.5),
+    DTypeError,
+    "2.5 beside an i32 tensor: no whole number of 32 bits; cast(x, 'f32') first",
+  ],
+  [
     'storage',
     () => add(cast(f(2), 'f16'), cast(f(2), 'f16')),
     DTypeError,
