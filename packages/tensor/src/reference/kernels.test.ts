@@ -4,6 +4,7 @@ import {
   add,
   argMax,
   cumsum,
+  dynamicSlice,
   foldIn,
   mul,
   pow,
@@ -51,6 +52,16 @@ it('argMax takes the first of equals, and the first NaN', async () => {
   expect(await read(first([1, 3, 3]), first([Number.NaN, 3, Number.NaN]), first([5, Number.NaN, 9]))).toEqual(
     [[1], [0], [1]],
   )
+})
+it('a slice at a computed offset ends within the tensor', async () => {
+  const at = (n: number): Tensor =>
+    dynamicSlice(tensor([1, 2, 3]), add(tensor(n, { dtype: 'i32' }), 0), { axis: 0, size: 2 })
+  expect(await read(at(0), at(1))).toEqual([
+    [1, 2],
+    [2, 3],
+  ])
+  for (const n of [-1, 2, 3])
+    await expect(realize([at(n)], { backend })).rejects.toThrow('the slice ends beyond the tensor')
 })
 it('pow is IEEE 754’s', async () => {
   const base = tensor([1, 1, -1, -1, -1, 2, 0])
