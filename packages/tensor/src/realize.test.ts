@@ -326,6 +326,16 @@ describe('what a backend refuses', () => {
     ;(await values(z)).forEach((v, i) => expect(v).toBeCloseTo(Math.sin(want[i] + 1), 6))
     expect(await values(neg(x))).toEqual([-1, -2, -3])
   })
+  it('leaves nothing behind when a later part fails', async () => {
+    const backend = withoutSine()
+    const x = small()
+    const at = tensor([2], { dtype: 'i32' })
+    const wrong = embedding(reshape(sin(x), [3, 1]), add(at, 1))
+    await expect(realize([exp(x), wrong], { backend })).rejects.toThrow('index 3 is outside 0..2')
+    const { bytesInUse } = backend
+    await expect(realize([exp(x), wrong], { backend })).rejects.toThrow('index 3 is outside 0..2')
+    expect(backend.bytesInUse).toBe(bytesInUse)
+  })
   it('throws when strict, with the reason', async () => {
     const backend = withoutSine()
     await expect(realize([sin(small())], { backend, strict: true })).rejects.toThrow(UnsupportedOpError)

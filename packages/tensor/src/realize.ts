@@ -164,11 +164,13 @@ async function runNow(
   if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
   const plan = await planFor(todo, signature, backend, cache, options.strict ?? false)
   const { values, temporary } = bindLeaves(plan, signature.leaves, backend)
+  let isDone = false
   try {
     for (const segment of plan.segments) await runSegment(segment, values, temporary)
+    isDone = true
   } finally {
     for (const [owner, buffer] of temporary)
-      if (!plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
+      if (!isDone || !plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
   }
   todo.forEach((t, i) => {
     const made = values.get(plan.outputs[i]) as Held
