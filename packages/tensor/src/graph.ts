@@ -137,7 +137,8 @@ export class Tensor {
     for (const d of this.shape) n *= d
     return n
   }
-  /** The flat values, row-major: Float32Array, Int32Array or Uint8Array (bool); Float64Array from a float64 backend. */
+  /** The flat values, row-major: Float32Array, Int32Array or Uint8Array (bool); Float64Array from a
+   * float64 backend, and for data that was given as doubles which float32 cannot hold. */
   async data(): Promise<TypedArray> {
     return reader(this)
   }

@@ -122,6 +122,8 @@ describe('keep and get', () => {
     const run = await trace(model, x)
     const row = run.get('blocks.0.attn.pattern', { head: 0 })
     expect(() => grad(sum(row), [row])).toThrow("run.get('blocks.0.attn.pattern')")
+    const head = run.get('blocks.0.attn.z', { head: 0 })
+    expect(() => grad(sum(head), [head])).toThrow("run.get('blocks.0.attn.z')")
   })
   it('keeps everything with all', async () => {
     const run = await trace(model, x, { keep: 'all' })
@@ -343,14 +345,6 @@ describe('edits', () => {
 })
 
 describe('where a run runs', () => {
-  const partial = (missing: readonly string[]) =>
-    kernelBackend({
-      name: 'partial',
-      memory: hostMemory('f32'),
-      kernels: Object.fromEntries(
-        Object.entries(referenceKernels).filter(([name]) => !missing.includes(name)),
-      ),
-    })
   it('a primitive that the backend lacks goes to the reference kernels for its segment, and is reported', async () => {
     const backend = partial(['exp', 'sum'])
     const y = softmax(matmul(x, transpose(x, [0, 2, 1])))

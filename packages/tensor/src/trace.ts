@@ -72,7 +72,7 @@ export class Run<I = unknown> {
   get<const S extends string>(name: Check<S>, look?: Look): Tensor {
     const full = canonicalTap(name)
     const plain = this.context.taps.get(full)
-    if (plain) return look ? cutTap(plain, full, look) : plain
+    if (plain) return look ? marked(cutTap(plain, full, look), full) : plain
     const room = this.context.rooms.get(full)
     if (!room)
       throw new TapError(

@@ -342,6 +342,8 @@ describe('train', () => {
     await expect(
       train(model, { ...options(), steps: 1, loss: (y) => mul(sum(y), Number.NaN) }),
     ).rejects.toThrow('lower the rate')
+    // a step that fails leaves the model as it was
+    expect((await values(model)).every(Number.isFinite)).toBe(true)
     expect(() => adamW({ lr: 1, beta: 3 } as never)).toThrow("option 'beta' is unknown")
     const storage: Storage = memoryStorage()
     await train(tiny(), { ...options(), steps: 2, checkpoint: storage })

@@ -231,18 +231,22 @@ export async function train(model: TrainableModel, options: TrainOptions): Promi
       ...(accumulate > 1 ? Object.values(grads) : []),
     ]
     const made = [...Object.values(next), ...Object.values(nextSlots).flatMap((s) => Object.values(s))]
-    await realize([...made, clipped.norm, ...(accumulate === 1 ? [loss as Tensor] : [])], { donate: old })
+    await realize([...made, clipped.norm, ...(accumulate === 1 ? [loss as Tensor] : [])])
     if (accumulate === 1) lossValue = await (loss as Tensor).item()
     const gradNorm = await clipped.norm.item()
     for (const t of [...passing, clipped.norm, ...Object.values(scalars)]) release(t)
+    if (!Number.isFinite(lossValue) || !Number.isFinite(gradNorm)) {
+      // the model keeps the parameters of the last good step
+      for (const t of made) release(t)
+      throw new ValueError(
+        `train: step ${step} has loss ${lossValue} and gradient norm ${gradNorm}; the model is as after step ${step - 1}: lower the rate, or clip gradients`,
+      )
+    }
+    for (const t of old) release(t)
     params = mapValues(next, detach)
     slots = mapValues(nextSlots, (s) => mapValues(s, detach))
     setParameters(model, params)
 
-    if (!Number.isFinite(lossValue))
-      throw new ValueError(
-        `train: the loss of step ${step} is ${lossValue}; lower the rate, or clip gradients`,
-      )
     const t = now()
     const record: StepRecord = {
       step: step + 1,
