@@ -345,6 +345,14 @@ describe('edits', () => {
 })
 
 describe('where a run runs', () => {
+  const partial = (missing: readonly string[]) =>
+    kernelBackend({
+      name: 'partial',
+      memory: hostMemory('f32'),
+      kernels: Object.fromEntries(
+        Object.entries(referenceKernels).filter(([name]) => !missing.includes(name)),
+      ),
+    })
   it('a primitive that the backend lacks goes to the reference kernels for its segment, and is reported', async () => {
     const backend = partial(['exp', 'sum'])
     const y = softmax(matmul(x, transpose(x, [0, 2, 1])))
