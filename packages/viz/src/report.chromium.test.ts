@@ -159,6 +159,21 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
     expect(await lightness(9, 4)).toBeGreaterThan(700)
   })
 
+  test('a figure that is hidden for a while is no error and is drawn afterwards', async () => {
+    const { page, complaints } = await open('hidden', await sample())
+    await page.click('text=matrix')
+    await evaluate(page, `document.querySelector('#head-box').style.display = 'none'`)
+    for (const key of ['ArrowRight', 'ArrowLeft', 'ArrowRight']) {
+      await evaluate(page, 'new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))')
+      await page.focus('#atlas-box canvas')
+      await page.keyboard.press(key)
+      await page.keyboard.press('Enter')
+    }
+    await evaluate(page, `document.querySelector('#head-box').style.display = ''`)
+    await until(page, `document.querySelector('#head-canvas').clientWidth > 100`)
+    expect(complaints).toEqual([])
+  })
+
   test('hostile and odd tokens are only text', async () => {
     const data = await oddSample()
     const { page, complaints } = await open('odd', data)

@@ -58,7 +58,6 @@ export function headCanvas(
 
   const drawLines = (s: Readonly<State>, head: Head): void => {
     const p = palette()
-    if (width === 0) width = box.clientWidth
     const tall = count * rowHeight + 2 * pad
     height = Math.min(tall, tallest)
     spacer.style.height = `${tall}px`
@@ -177,7 +176,6 @@ export function headCanvas(
 
   const drawMatrix = (s: Readonly<State>, head: Head): void => {
     const p = palette()
-    if (width === 0) width = box.clientWidth
     const active = shown(s)
     const near = s.mode === 'near' && count > nearCells
     const cells = near ? nearCells : count
@@ -292,8 +290,13 @@ export function headCanvas(
 
   const draw = (s: Readonly<State>): void => {
     const head = heads.get(s.layer, s.head)
-    if (s.mode === 'lines') drawLines(s, head)
-    else drawMatrix(s, head)
+    if (width === 0) width = box.clientWidth
+    // A box without room for more than the margins (hidden, or a window in the middle of a change): the observer draws it
+    // once it has some.
+    if (width > 16) {
+      if (s.mode === 'lines') drawLines(s, head)
+      else drawMatrix(s, head)
+    }
     const text = `Layer ${s.layer}, head ${s.head}`
     if (title.textContent !== text) title.textContent = text
     canvas.setAttribute(
