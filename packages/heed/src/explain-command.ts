@@ -177,6 +177,7 @@ function commandOf(p: Parsed, text: string, wanted: Wanted): string {
   const backend = stringOf(p, 'backend')
   if (backend !== undefined) words.push(`--backend ${backend}`)
   if (wanted.layer !== undefined) words.push(`--layer ${wanted.layer} --head ${wanted.head}`)
+  if (wanted.top !== 5) words.push(`--top ${wanted.top}`)
   if (wanted.seed !== 0) words.push(`--seed ${wanted.seed}`)
   return [...words, '--out report.html'].join(' ')
 }

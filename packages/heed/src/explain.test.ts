@@ -300,8 +300,8 @@ describe('the command', () => {
     const commandOf = async (...argv: string[]) =>
       (JSON.parse((await run(['explain', ...argv, '--model', at('gpt2'), '--json'])).out) as Explanation)
         .provenance.command
-    expect(await commandOf('the keys to', '--seed', '3')).toBe(
-      'heed explain "the keys to" --model gpt2 --seed 3 --out report.html',
+    expect(await commandOf('the keys to', '--seed', '3', '--top', '2')).toBe(
+      'heed explain "the keys to" --model gpt2 --top 2 --seed 3 --out report.html',
     )
     expect(await commandOf("it's $5", '--layer', '0', '--head', '1')).toBe(
       "heed explain 'it'\\''s $5' --model gpt2 --layer 0 --head 1 --out report.html",
