@@ -35,7 +35,7 @@ ${optionHelp(OPTIONS)}
 
 Examples:
   heed generate "Once upon a time" --max 60
-  heed generate "Once upon a time" --temperature 0.8 --top-k 40 --seed 7
+  heed generate "Once upon a time" --temperature 0.8 --top-k 20 --seed 1
 
 Exit code 0, or 1 with one line on standard error.
 `
