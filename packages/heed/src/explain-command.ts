@@ -48,8 +48,8 @@ Without a text it explains: ${DEMO_SENTENCE}
 ${optionHelp(OPTIONS)}
 
 Examples:
-  heed explain "The keys to the cabinet are on the" --out report.html
-  heed explain "The keys to the cabinet are on the" --layer 1 --head 3
+  heed explain "Tom and Sarah went to the market. Sarah gave the apple to" --out report.html
+  heed explain "Tom and Sarah went to the market. Sarah gave the apple to" --layer 1 --head 0
   heed explain "Paris is the [MASK] of France." --model ./bert-base-uncased
   heed explain "A man is eating food." --model ./all-MiniLM-L6-v2 --with sentences.txt
   heed explain --file letter.txt --json > letter.json
