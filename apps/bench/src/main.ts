@@ -54,7 +54,9 @@ async function bench(options: Options, io: Io): Promise<void> {
 
   const about = machine()
   const probe = makeProbe()
-  line(`${about.cpu}, ${about.cores} cores, Node ${[about.node, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`)
+  line(
+    `${about.cpu}, ${about.cores} cores, Node ${[about.node, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`,
+  )
   const makers = [...ours, ...theirs]
   const runners: Runner[] = []
   for (const maker of makers)

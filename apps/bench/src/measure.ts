@@ -56,6 +56,8 @@ interface Entry {
 
 /** What slows the others down is sampled as often as it must be and no more. */
 const MUCH_SLOWER = 10
+/** Rounds end, however few there were, when a case has used so many budgets. */
+const PATIENCE = 3
 
 export async function measureCase(
   c: Case,
@@ -101,7 +103,8 @@ export async function measureCase(
   for (const e of [...entries]) await warmUp(e, pace).catch((error) => drop(e, error))
   const start = performance.now()
   for (let round = 0; round < pace.rounds; round++) {
-    if (round >= pace.leastRounds && performance.now() - start > pace.budgetMs) break
+    const used = performance.now() - start
+    if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
     const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
     const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
     for (const e of turn) {
@@ -109,7 +112,7 @@ export async function measureCase(
       try {
         await e.runner.enter?.()
         e.peaks.push(probe.gflops())
-        e.times.push(await sample(e))
+        e.times.push(await sample(e, pace))
       } catch (error) {
         drop(e, error)
       }
@@ -132,16 +135,21 @@ export async function measureCase(
   }
 }
 
-/** Milliseconds of one run, over `repeats` of them. */
-async function sample({ prepared, repeats }: Entry): Promise<number> {
+/** A sample that takes so many times what it was meant to take is cut short. */
+const OVERDUE = 10
+
+/** Milliseconds of one run, over `repeats` of them, or as many as there was time for. */
+async function sample({ prepared, repeats }: Entry, pace: Pace): Promise<number> {
   if (prepared.time) return prepared.time()
   const start = performance.now()
-  for (let i = 0; i < repeats; i++) {
+  let done = 0
+  do {
     const running = prepared.run()
     // work that is done when it returns is not made to wait for a turn of the queue
     if (running instanceof Promise) await running
-  }
-  return (performance.now() - start) / repeats
+    done++
+  } while (done < repeats && performance.now() - start < OVERDUE * pace.sampleMs)
+  return (performance.now() - start) / done
 }
 
 async function warmUp(e: Entry, pace: Pace): Promise<void> {
