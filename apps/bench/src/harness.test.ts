@@ -249,6 +249,12 @@ describe('oracle', () => {
   })
 })
 
+test('the first loss of the training case is what the reference kernels computed', async () => {
+  const c = cases.find(({ name }) => name === 'train/gpt-tiny')
+  const expected = await c?.expected(c.inputs())
+  expect(expected?.chunks[0].values[0]).toBeCloseTo(5.729188546506014, 10)
+})
+
 test('the probe measures something', () => {
   const probe = makeProbe()
   expect(probe.gflops()).toBeGreaterThan(0.1)

@@ -232,6 +232,11 @@ function abilities(jax: Jax): Abilities {
   }
 }
 
+/** ONNX Runtime defines `Worker` in Node; jax-js would take it for a browser's and fail. */
+const noWorkers = (): void => {
+  Reflect.deleteProperty(globalThis, 'Worker')
+}
+
 export const jax: Peer = {
   name: 'jax-js/wasm',
   packages: ['@jax-js/jax'],
@@ -239,9 +244,10 @@ export const jax: Peer = {
   threaded: false,
   versions: () => versionsOf('@jax-js/jax'),
   async make(threads) {
+    noWorkers()
     const library = await importPeer<Jax>('@jax-js/jax/dist/index.js')
     await library.init('wasm')
     library.defaultDevice('wasm')
-    return { name: this.name, threads, can: abilities(library) }
+    return { name: this.name, threads, can: abilities(library), enter: noWorkers }
   },
 }

@@ -214,11 +214,14 @@ export const ortWeb: Maker & { packages: readonly string[] } = {
     // the thread pool belongs to the module: a copy of it for each number of threads
     const ort = requirePeer<Ort>('onnxruntime-web', /onnxruntime-(web|common)/)
     ort.env.wasm.numThreads = threads
+    // it starts its threads with the Worker that it defined, when its first session is made
+    const { Worker } = globalThis
     const options = { executionProviders: ['wasm'], graphOptimizationLevel: 'all' }
     const setUp = `ort.env.wasm.numThreads = ${threads}`
     const cold = (): Prepared =>
       coldStart(coldCode('onnxruntime-web', setUp, `{ executionProviders: ['wasm'] }`), 'peers')
-    return { name: this.name, threads, can: abilities(ort, options, cold) }
+    const enter = (): void => void Object.assign(globalThis, { Worker })
+    return { name: this.name, threads, can: abilities(ort, options, cold), enter }
   },
 }
 
