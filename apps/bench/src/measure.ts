@@ -6,7 +6,7 @@ import { oneLine } from './errors.js'
 import { greatestError } from './oracle.js'
 import type { Probe } from './probe.js'
 import { type Summary, summary } from './statistics.js'
-import { type Case, label, type Prepare, type Prepared, type Runner } from './work.js'
+import type { Case, Prepare, Prepared, Runner } from './work.js'
 
 export interface Pace {
   readonly warmUpMs: number
@@ -168,7 +168,3 @@ async function warmUp(e: Entry, pace: Pace): Promise<void> {
   const typical = Math.min(last, (performance.now() - start) / runs)
   e.repeats = Math.max(1, Math.min(10000, Math.ceil(pace.sampleMs / Math.max(typical, 1e-4))))
 }
-
-/** For lists of what ran. */
-export const labelOf = (m: { runner: string; threads: number }): string =>
-  label({ name: m.runner, threads: m.threads })

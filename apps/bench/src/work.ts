@@ -106,5 +106,3 @@ export interface Maker {
   versions(): Readonly<Record<string, string>>
   make(threads: number): Promise<Runner>
 }
-
-export const label = (r: Pick<Runner, 'name' | 'threads'>): string => `${r.name} ×${r.threads}`

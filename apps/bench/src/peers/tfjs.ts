@@ -192,8 +192,20 @@ const coldCode = (backend: 'wasm' | 'cpu'): string => `const { createRequire } =
   await tf.setBackend('${backend}')
   const y = await tf.matMul(tf.ones([64, 64]), tf.ones([64, 64])).data()`
 
+/** It greets on the console with advice for another product. */
+function quietly(f: () => void): void {
+  const { log, warn } = console
+  console.log = console.warn = () => {}
+  try {
+    f()
+  } finally {
+    Object.assign(console, { log, warn })
+  }
+}
+
 function tfjs(backend: 'wasm' | 'cpu', byDefault: boolean): Peer {
-  const packages = ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`]
+  // gradients are registered by the whole package only
+  const packages = ['@tensorflow/tfjs-core', `@tensorflow/tfjs-backend-${backend}`, '@tensorflow/tfjs']
   const name = `tfjs/${backend}`
   return {
     name,
@@ -202,7 +214,8 @@ function tfjs(backend: 'wasm' | 'cpu', byDefault: boolean): Peer {
     threaded: false,
     versions: () => versionsOf(...packages),
     async make(threads) {
-      const tf = requirePeer<Tf>('@tensorflow/tfjs-core')
+      quietly(() => requirePeer(packages[2]))
+      const tf = requirePeer<Tf>(packages[0])
       const made = requirePeer<{ setWasmPaths?(folder: string): void }>(packages[1])
       made.setWasmPaths?.(wasmFolder())
       await tf.setBackend(backend)
