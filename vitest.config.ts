@@ -21,7 +21,7 @@ if (!browser)
 // for tests that drive a browser themselves: found once, here
 process.env.CHROMIUM_PATH = browser ?? 'none'
 
-const exclude = ['**/*.browser.test.ts', '**/node_modules/**', '**/dist/**']
+const exclude = ['**/node_modules/**', '**/dist/**']
 
 export default defineConfig({
   resolve: { alias },
@@ -38,6 +38,21 @@ export default defineConfig({
           hookTimeout: 60_000,
           sequence: { groupOrder: 0 },
           include: ['{packages,apps}/*/{src,test}/**/*.test.ts', 'scripts/**/*.test.ts'],
+          exclude: ['**/*.browser.test.ts', '**/*.chromium.test.ts', ...exclude],
+        },
+      },
+      // Node tests that drive a browser: one at a time and after the others, for some of them look at a clock
+      {
+        resolve: { alias },
+        test: {
+          name: 'chromium',
+          environment: 'node',
+          pool: 'forks',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          fileParallelism: false,
+          sequence: { groupOrder: 1 },
+          include: ['{packages,apps}/*/{src,test}/**/*.chromium.test.ts'],
           exclude,
         },
       },
@@ -58,7 +73,7 @@ export default defineConfig({
               include: ['{packages,apps}/*/{src,test}/**/*.browser.test.ts'],
               testTimeout: 60_000,
               fileParallelism: false,
-              sequence: { groupOrder: 1 },
+              sequence: { groupOrder: 2 },
               browser: {
                 enabled: true,
                 headless: true,
@@ -72,7 +87,7 @@ export default defineConfig({
             test: {
               name: 'browser',
               include: ['scripts/without-chromium.ts'],
-              sequence: { groupOrder: 1 },
+              sequence: { groupOrder: 2 },
             },
           },
     ],

@@ -1,8 +1,9 @@
 // The release gates: `pnpm gates [NAME]…` runs them on what is built and ends with exit code 1 when one is red.
+// `pnpm gates readmes --write` puts what the programs print now into the READMEs: read the difference before you commit it.
 import { arrows } from './gates/arrows.js'
 import { changesets } from './gates/changesets.js'
 import { published } from './gates/published.js'
-import { readmes } from './gates/readmes.js'
+import { readmes, writeReadmes } from './gates/readmes.js'
 import { sizes } from './gates/sizes.js'
 import { generated, structure } from './gates/structure.js'
 import { unused } from './gates/unused.js'
@@ -19,7 +20,8 @@ const gates: Record<string, Gate> = {
   readmes,
 }
 
-const asked = process.argv.slice(2)
+const asked = process.argv.slice(2).filter((word) => word !== '--write')
+if (process.argv.includes('--write')) gates.readmes = writeReadmes
 const unknown = asked.filter((name) => !(name in gates))
 if (unknown.length) {
   console.error(`unknown gate ${unknown.join(', ')}: there are ${Object.keys(gates).join(', ')}`)

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { outputDiff, programOf, readmeErrors } from './gates/readmes.js'
+import { outputDiff, programOf, readmeErrors, withOutput } from './gates/readmes.js'
 import { root } from './gates/workspace.js'
 
 const readme = (code: string, output: string) =>
@@ -13,6 +13,7 @@ describe('programOf', () => {
       code: 'const a = 1\nconsole.log(a)',
       expected: '1',
       line: 8,
+      outputLine: 15,
     })
   })
   test('says what is missing', () => {
@@ -33,6 +34,14 @@ describe('outputDiff', () => {
     expect(outputDiff('a', 'a\nb')).toEqual(['  line 2: printed  b'])
     expect(outputDiff('  a', 'a')).toHaveLength(2)
   })
+})
+
+test('withOutput exchanges the output and nothing else', () => {
+  const before = readme('console.log(1)', '41\n42')
+  const program = programOf(before)
+  expect(typeof program === 'object' && withOutput(before, program, '1\n')).toBe(
+    readme('console.log(1)', '1'),
+  )
 })
 
 describe('readmeErrors', () => {

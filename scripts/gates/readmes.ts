@@ -12,6 +12,8 @@ export interface Program {
   expected: string
   /** Line of the README where the program starts. */
   line: number
+  /** Line of the README where its output starts. */
+  outputLine: number
 }
 
 /** The first ts block of a README and the text block after it; a string says what is missing. */
@@ -33,7 +35,7 @@ export function programOf(markdown: string): Program | string {
   const output = blocks[at + 1]
   if (output?.language !== 'text')
     return `the program at line ${program.line} is not followed by a \`\`\`text block with its output`
-  return { code: program.body, expected: output.body, line: program.line }
+  return { code: program.body, expected: output.body, line: program.line, outputLine: output.line }
 }
 
 const lines = (text: string) =>
@@ -81,11 +83,22 @@ const run = (command: string, args: string[], cwd: string, seconds: number): Pro
     })
   })
 
+/** Puts what a program printed in the place of what its README said it prints. */
+export function withOutput(markdown: string, { expected, outputLine }: Program, printed: string): string {
+  const all = markdown.split(/\r?\n/)
+  all.splice(outputLine - 1, expected.split('\n').length, ...lines(printed))
+  return all.join('\n')
+}
+
 /**
  * Runs the programs of the README files given (paths from the root) in a folder that sees only what a user would have
- * installed: the published packages by name. Returns one entry per README that is wrong.
+ * installed: the published packages by name. Returns one entry per README that is wrong; with `write` another output is
+ * no error but goes into the README, for a reader to judge.
  */
-export async function readmeErrors(readmes: string[], { typecheck = true } = {}): Promise<string[]> {
+export async function readmeErrors(
+  readmes: string[],
+  { typecheck = true, write = false } = {},
+): Promise<string[]> {
   const folder = mkdtempSync(join(root, '.readmes-'))
   const errors: string[] = []
   try {
@@ -126,7 +139,8 @@ export async function readmeErrors(readmes: string[], { typecheck = true } = {})
       }
     }
 
-    for (const [file, { readme, expected, line }] of programs) {
+    for (const [file, program] of programs) {
+      const { readme, expected, line } = program
       const source = readFileSync(join(folder, file), 'utf8')
       const { code } = await transform(source, {
         loader: 'ts',
@@ -144,7 +158,10 @@ export async function readmeErrors(readmes: string[], { typecheck = true } = {})
         )
       else {
         const diff = outputDiff(expected, result.stdout)
-        if (diff.length)
+        if (diff.length && write) {
+          const path = join(root, readme)
+          writeFileSync(path, withOutput(readFileSync(path, 'utf8'), program, result.stdout))
+        } else if (diff.length)
           errors.push(`${readme}:${line} prints something else than the README says:\n${diff.join('\n')}`)
       }
     }
@@ -154,8 +171,8 @@ export async function readmeErrors(readmes: string[], { typecheck = true } = {})
   return errors
 }
 
-export const readmes: Gate = () =>
-  readmeErrors([
-    ...(existsSync(join(root, 'README.md')) ? ['README.md'] : []),
-    ...Object.keys(packageTable).map((name) => `packages/${name}/README.md`),
-  ])
+const all = () => ['README.md', ...Object.keys(packageTable).map((name) => `packages/${name}/README.md`)]
+
+export const readmes: Gate = () => readmeErrors(all())
+/** The same, but an output that differs is written into its README. */
+export const writeReadmes: Gate = () => readmeErrors(all(), { write: true })

@@ -24,9 +24,9 @@ export const widenings: readonly Widening[] = [
   {
     format: 'models-text',
     cases: '*/cotangent-loss',
-    rtol: 1e-6,
+    rtol: 2e-6,
     reason:
-      'a float32 sum of hundreds of products, 16 ulps of its value (Hugging Face is 1 to 2 off from float64)',
+      "of the cotangent's length: a sum of hidden states carries their float32 noise (Hugging Face's own value is 1e-6 of it off from float64)",
   },
   {
     format: 'models-text',

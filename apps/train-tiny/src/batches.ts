@@ -14,6 +14,7 @@ export interface Phase {
   stories: number
   gives: number
   plain: number
+  direct: number
   repeats: number
   pairs: number
   maxPeriod: number
@@ -25,8 +26,9 @@ export interface Sources {
   stories: ArrayLike<number>
   /** Chains of giving sentences, likewise. */
   gives: ArrayLike<number>
-  /** Single giving sentences, likewise. */
+  /** Single giving sentences, likewise: few and half of them in the direct form. */
   plain: ArrayLike<number>
+  direct: ArrayLike<number>
   vocabSize: number
   endOfText: number
 }
@@ -69,10 +71,10 @@ export function makeBatches(
   seed: number,
 ): (step: number) => Batch {
   for (const p of phases) {
-    const shares = [p.text, p.stories, p.gives, p.plain, p.repeats, p.pairs]
+    const shares = [p.text, p.stories, p.gives, p.plain, p.direct, p.repeats, p.pairs]
     if (Math.abs(shares.reduce((a, b) => a + b) - 1) > 1e-9)
       throw new RangeError(`makeBatches: shares ${shares.join(' + ')} are not 1`)
-    for (const name of ['text', 'stories', 'gives', 'plain'] as const)
+    for (const name of ['text', 'stories', 'gives', 'plain', 'direct'] as const)
       if (sources[name].length < p.length + 2)
         throw new RangeError(
           `makeBatches: a row of ${p.length} tokens needs longer sources; ${name} has ${sources[name].length}`,
@@ -81,6 +83,7 @@ export function makeBatches(
   const storyStarts = beginnings(sources.stories, sources.endOfText)
   const giveStarts = beginnings(sources.gives, sources.endOfText)
   const plainStarts = beginnings(sources.plain, sources.endOfText)
+  const directStarts = beginnings(sources.direct, sources.endOfText)
   return (step) => {
     const phase = phaseAt(phases, step)
     const { rows, length } = phase
@@ -89,7 +92,8 @@ export function makeBatches(
     const textRows = Math.round(rows * phase.text)
     const pairsFrom = rows - Math.round(rows * phase.pairs)
     const repeatsFrom = pairsFrom - Math.round(rows * phase.repeats)
-    const plainFrom = repeatsFrom - Math.round(rows * phase.plain)
+    const directFrom = repeatsFrom - Math.round(rows * phase.direct)
+    const plainFrom = directFrom - Math.round(rows * phase.plain)
     const givesFrom = plainFrom - Math.round(rows * phase.gives)
     for (let row = 0; row < rows; row++) {
       const r = rng(mixSeed(seed, step, row))
@@ -110,9 +114,12 @@ export function makeBatches(
       } else if (row < plainFrom) {
         tokens = sources.gives
         from = fromFirstWord(tokens, giveStarts)
-      } else if (row < repeatsFrom) {
+      } else if (row < directFrom) {
         tokens = sources.plain
         from = fromFirstWord(tokens, plainStarts)
+      } else if (row < repeatsFrom) {
+        tokens = sources.direct
+        from = fromFirstWord(tokens, directStarts)
       } else if (row >= pairsFrom)
         tokens = pairRow(r, { length: length + 1, vocabSize: sources.vocabSize, skip: [sources.endOfText] })
       else

@@ -58,7 +58,7 @@ test('held-out giving draws, the demo among them, are never generated, whoever g
     'g',
   )
   let seen = 0
-  for (const s of [...stories(5, 20000), ...giveChains(5, 5000), ...plainGives(5, 20000)])
+  for (const s of [...stories(5, 20000), ...giveChains(5, 5000), ...plainGives(5, 20000, 0.5)])
     for (const [, first = '', second = '', place = '', thing = ''] of s.matchAll(pattern)) {
       seen++
       expect(isHeldOut({ first, second, place, thing }), s).toBe(false)
@@ -88,6 +88,8 @@ test('the name test asks about unseen draws, in the words of the demo', () => {
     right: 'Mary',
     wrong: 'John',
   })
+  expect(namePrompt(DEMO, 'first')).toMatchObject({ right: 'John', wrong: 'Mary' })
+  expect(namePrompt(DEMO, 'first').prompt).toMatch(/, Mary gave a drink to$/)
   expect(nameTestDraws(60)).toEqual(draws)
 })
 
@@ -112,6 +114,7 @@ const phase: Phase = {
   stories: 0.3,
   gives: 0.1,
   plain: 0,
+  direct: 0,
   repeats: 0.1,
   pairs: 0.1,
   maxPeriod: 8,
@@ -124,6 +127,7 @@ test('a batch is a function of seed and step; targets are the next ids', () => {
     stories: text.map((t) => t + 50),
     gives: text.map((t) => t + 100),
     plain: text,
+    direct: text,
     vocabSize: 201,
     endOfText: 200,
   }
@@ -147,7 +151,7 @@ test('shares that do not add up are refused', () => {
   const text = Array.from({ length: 100 }, () => 1)
   expect(() =>
     makeBatches(
-      { text, stories: text, gives: text, plain: text, vocabSize: 4, endOfText: 0 },
+      { text, stories: text, gives: text, plain: text, direct: text, vocabSize: 4, endOfText: 0 },
       [{ ...phase, text: 0.6 }],
       1,
     ),

@@ -47,9 +47,14 @@ for (const s of scores)
     `layer ${s.layer} head ${s.head}: previous ${s.previous.toFixed(3)}, induction ${s.induction.toFixed(3)}, duplicate ${s.duplicate.toFixed(3)}`,
   )
 const names = await nameTest(measured, tokenizer, vocabSize)
-console.log(
-  `name test, ${names.count} unseen draws: ${names.accuracy.toFixed(2)} right, logit difference ${names.logitDifference.toFixed(2)}`,
-)
+const turned = await nameTest(measured, tokenizer, vocabSize, 'first')
+for (const [order, n] of [
+  ['second-named gives', names],
+  ['first-named gives', turned],
+] as const)
+  console.log(
+    `name test, ${n.count} unseen draws, ${order}: ${n.accuracy.toFixed(2)} right, logit difference ${n.logitDifference.toFixed(2)}`,
+  )
 const demo = await demoTop(measured, tokenizer, vocabSize)
 console.log(`${demo.prompt} …`)
 for (const t of demo.top) console.log(`  ${t.probability.toFixed(3)} ${JSON.stringify(t.token)}`)
@@ -71,8 +76,13 @@ const head = (kind: 'previous' | 'induction' | 'duplicate') => {
   const h = best(scores, kind)
   return { layer: h.layer, head: h.head, score: round(h[kind]) }
 }
-const metrics = (await readFile(join(folder, '../checkpoints/metrics.jsonl'), 'utf8').catch(() => ''))
-  .split('\n')
+const lines = await Promise.all(
+  ['checkpoints', 'checkpoints-2'].map((part) =>
+    readFile(join(folder, '..', part, 'metrics.jsonl'), 'utf8').catch(() => ''),
+  ),
+)
+const metrics = lines
+  .flatMap((part) => part.split('\n'))
   .filter(Boolean)
   .map((line) => JSON.parse(line) as { tokens: number; seconds: number })
 const card = {
@@ -111,6 +121,7 @@ const card = {
     draws: names.count,
     accuracy: round(names.accuracy),
     logitDifference: round(names.logitDifference),
+    firstGives: { accuracy: round(turned.accuracy), logitDifference: round(turned.logitDifference) },
   },
   demo: {
     prompt: demo.prompt,

@@ -177,17 +177,21 @@ const oneToken = (tokenizer: Tokenizer, word: string): number => {
   return ids[0] as number
 }
 
-/** "When A and B went to the P, B gave a T to": how often A is above B, and by how many logits on average. */
+/**
+ * "When A and B went to the P, B gave a T to": how often A is above B, and by how many logits on average. With `first`
+ * A gives: a model that has only learned a place in the sentence fails in one of the two orders.
+ */
 export async function nameTest(
   model: Measured,
   tokenizer: Tokenizer,
   vocabSize: number,
+  giver: 'first' | 'second' = 'second',
   count = 60,
 ): Promise<{ accuracy: number; logitDifference: number; count: number }> {
   let right = 0
   let difference = 0
   for (const draw of nameTestDraws(count)) {
-    const { prompt, right: name, wrong } = namePrompt(draw)
+    const { prompt, right: name, wrong } = namePrompt(draw, giver)
     const logits = await lastLogits(model, tokenizer, prompt, vocabSize)
     const d =
       (logits[oneToken(tokenizer, ` ${name}`)] as number) -

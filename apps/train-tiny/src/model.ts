@@ -164,6 +164,33 @@ export function initialValues(
   return values
 }
 
+/**
+ * New attention weights for one layer, turned round: keys equal queries again, but the output is minus 0.9 times the transpose
+ * of the values, so that a head starts by taking away what it looks at. Who gives cannot be who receives: heads that
+ * start by copying hardly ever learn to say so.
+ */
+export function turnedAttention(
+  s: Shape,
+  layer: number,
+  seed: number,
+): Map<string, { shape: number[]; data: Float32Array }> {
+  const fresh = initialValues(
+    { ...s, layers: 1, vocabSize: 1, context: 1 },
+    { seed, embed: 0, position: 0, matrix: TURNED_MATRIX, shiftedHeads: 0, shiftGain: 1 },
+  )
+  const values = new Map<string, { shape: number[]; data: Float32Array }>()
+  for (const [name, { shape, data }] of fresh) {
+    if (!name.startsWith('h.0.attn.')) continue
+    values.set(name.replace('h.0.', `h.${layer}.`), {
+      shape,
+      data: name.endsWith('c_proj.weight') ? data.map((x) => -0.9 * x) : data,
+    })
+  }
+  return values
+}
+
+const TURNED_MATRIX = 0.06
+
 /** The module over given values: ids [batch, position] → logits [batch, position, vocab]. */
 export function tinyModel(
   s: Shape,

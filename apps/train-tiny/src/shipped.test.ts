@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
+import { files } from '@heed/model-tiny'
 import { loadModel } from '@heed/models'
 import { type Tensor, tensor, trace } from '@heed/tensor'
 import { expect, test } from 'vitest'
-import { files } from '@heed/model-tiny'
 import { headScores, type Measured } from './measure.js'
 import { DEMO, namePrompt } from './stories.js'
 

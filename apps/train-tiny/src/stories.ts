@@ -141,10 +141,14 @@ export function isHeldOut(d: GiveDraw): boolean {
 export const article = (noun: string): string => (/^[aeiou]/.test(noun) ? `an ${noun}` : `a ${noun}`)
 const capital = (s: string): string => s.charAt(0).toUpperCase() + s.slice(1)
 
-/** "When A and B went to the P, B gave a T to": the right next word is A. */
-export function namePrompt(d: GiveDraw): { prompt: string; right: string; wrong: string } {
-  const prompt = `When ${d.first} and ${d.second} went to the ${d.place}, ${d.second} gave ${article(d.thing)} to`
-  return { prompt, right: d.first, wrong: d.second }
+/** "When A and B went to the P, B gave a T to": the right next word is A; with `first`, A gives and B is right. */
+export function namePrompt(
+  d: GiveDraw,
+  giver: 'first' | 'second' = 'second',
+): { prompt: string; right: string; wrong: string } {
+  const [gives, right] = giver === 'second' ? [d.second, d.first] : [d.first, d.second]
+  const prompt = `When ${d.first} and ${d.second} went to the ${d.place}, ${gives} gave ${article(d.thing)} to`
+  return { prompt, right, wrong: gives }
 }
 
 /** The unseen draws of the name test. */
@@ -381,13 +385,16 @@ export function giveChains(seed: number, count: number): string[] {
   )
 }
 
-/** Single giving sentences in few words, six in ten of them as the name test asks. */
-export function plainGives(seed: number, count: number): string[] {
+/**
+ * Single giving sentences in few words. `direct` of them say "gave B a T" and the others "gave a T to B": in the first
+ * form the giver stands right before the verb, so that "the other one" is learned there first.
+ */
+export function plainGives(seed: number, count: number, direct: number): string[] {
   const r = rng(seed)
   return Array.from({ length: count }, () => {
     const { a, b, giver, taker, place, thing } = cast(r)
     const act =
-      r.next() < 0.9
+      r.next() < 1 - direct
         ? `${giver.name} gave ${article(thing)} to ${taker.name}.`
         : `${giver.name} gave ${taker.name} ${article(thing)}.`
     return r.next() < 0.67

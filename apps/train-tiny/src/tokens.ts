@@ -19,6 +19,7 @@ const CHAIN_COUNT = 15000
 const CHAIN_SEED = 2
 const PLAIN_COUNT = 30000
 const PLAIN_SEED = 3
+const DIRECT_SEED = 4
 
 export interface HeldOutDocument {
   name: string
@@ -38,6 +39,7 @@ export interface TokenData {
   stories: Int32Array
   gives: Int32Array
   plain: Int32Array
+  direct: Int32Array
   heldOut: HeldOutDocument[]
 }
 
@@ -69,8 +71,9 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
   corpus.train.forEach(digest)
   corpus.heldOut.forEach(digest)
   const chains = giveChains(CHAIN_SEED, CHAIN_COUNT)
-  const plain = plainGives(PLAIN_SEED, PLAIN_COUNT)
-  for (const tale of [...tales, ...chains, ...plain]) hash.update(`${tale}\0`)
+  const plain = plainGives(PLAIN_SEED, PLAIN_COUNT, 0.1)
+  const direct = plainGives(DIRECT_SEED, PLAIN_COUNT, 0.5)
+  for (const tale of [...tales, ...chains, ...plain, ...direct]) hash.update(`${tale}\0`)
   const folder = join(cache, `tokens-${hash.digest('hex').slice(0, 16)}`)
   await mkdir(folder, { recursive: true })
 
@@ -118,6 +121,7 @@ export async function loadTokens(say: (line: string) => void = () => {}): Promis
     stories: await stream('stories', () => tales),
     gives: await stream('gives', () => chains),
     plain: await stream('plain', () => plain),
+    direct: await stream('direct', () => direct),
     heldOut,
   }
 }

@@ -10,6 +10,7 @@ import {
   type Report,
   realize,
   reference,
+  reshape,
   scan,
   slice,
   sum,
@@ -167,6 +168,13 @@ describe('attention', () => {
     ['negative offset', () => ({ causal: true, offset: -2 })],
     ['offset as a tensor', () => ({ causal: true, offset: tensor(2, { dtype: 'i32' }) })],
     [
+      'offset out of a list',
+      () => ({
+        causal: true,
+        offset: reshape(slice(tensor(Int32Array.of(-5, 2, 9), { dtype: 'i32' }), [[1, 2]]), []),
+      }),
+    ],
+    [
       'padding',
       (_, { b, k }) => ({
         mask: tensor(
@@ -210,6 +218,13 @@ describe('attention', () => {
       ]
     })
     expect(ran(report, 'attention.vjp')).toEqual(['fused ×2'])
+  })
+  it('takes the largest offset there is', async () => {
+    const report = await same((make) => {
+      const [q, k] = [make(1, [1, 2, 1, 4]), make(2, [1, 2, 6, 4])]
+      return [attention(q, k, k, { causal: true, offset: 2 ** 31 - 1 }).z]
+    })
+    expect(ran(report, 'attention')).toEqual(['fused ×1'])
   })
   it('reads heads through strides, and one tensor as q, k and v', async () => {
     const report = await same((make) => {

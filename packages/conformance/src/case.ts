@@ -1,5 +1,16 @@
 /** What a conformance case is: how to build it afresh, and what it stands for. Nothing here knows a backend. */
-import { grad, type SliceRange, slice, type Tensor, type TypedArray, tensor, transpose } from '@heed/tensor'
+import {
+  add,
+  grad,
+  mul,
+  type SliceRange,
+  slice,
+  sum,
+  type Tensor,
+  type TypedArray,
+  tensor,
+  transpose,
+} from '@heed/tensor'
 import { type Input, normal, sizeOf, stream, valuesOf } from './draw.js'
 import type { Family } from './tolerances.js'
 
@@ -38,6 +49,18 @@ export interface Case {
    * takes the same values in row-major order, for the oracle: it must not share a mistake about strides.
    */
   build(options?: { plain: boolean }): Built
+  /**
+   * The derivative along a fixed random direction of all f32 inputs, once by the gradient and once by two values a
+   * step of `h` to both sides: (plus − minus)/2h. For a backend in double precision.
+   */
+  slope(h: number): Slope
+}
+
+/** What a finite difference compares: scalars. */
+export interface Slope {
+  readonly along: Tensor
+  readonly plus: Tensor
+  readonly minus: Tensor
 }
 
 /** Every case of one op, in each layout. */
@@ -65,16 +88,45 @@ function one(op: string, kind: Case['kind'], family: Family, spec: CaseSpec, lay
     build(options) {
       const as = options?.plain ? 'plain' : layout
       const inputs = spec.inputs.map((input, i) => placed(input, valuesOf(input, `${seed}#${i}`), as))
-      const made = spec.run(...inputs)
-      const outputs = Array.isArray(made) ? (made as readonly Tensor[]) : [made as Tensor]
+      const outputs = outputsOf(spec, inputs)
       if (!hasGradient) return { outputs, gradients: [] }
-      const losses = outputs.filter((t) => t.dtype === 'f32')
-      const seeds = losses.map((t, i) => cotangent(t.shape, `${seed}#seed${i}`))
+      const { losses, seeds } = lossesOf(outputs, seed)
       const wrt = inputs.filter((t) => t.dtype === 'f32')
       return { outputs, gradients: grad(losses, wrt, { seed: seeds, unused: 'zero' }) }
     },
+    slope(h) {
+      const inputs = spec.inputs.map((input, i) => placed(input, valuesOf(input, `${seed}#${i}`), layout))
+      const directions = inputs.map((t, i) => cotangent(t.shape, `${seed}#direction${i}`))
+      const lossAt = (by: number): Tensor => {
+        const moved = inputs.map((t, i) => (t.dtype === 'f32' ? add(t, mul(directions[i], by)) : t))
+        const { losses, seeds } = lossesOf(outputsOf(spec, moved), seed)
+        return total(losses.map((y, i) => mul(y, seeds[i])))
+      }
+      const { losses, seeds } = lossesOf(outputsOf(spec, inputs), seed)
+      const floats = inputs.flatMap((t, i) => (t.dtype === 'f32' ? [i] : []))
+      const gradients = grad(
+        losses,
+        floats.map((i) => inputs[i]),
+        { seed: seeds, unused: 'zero' },
+      )
+      return {
+        along: total(gradients.map((g, k) => mul(g, directions[floats[k]]))),
+        plus: lossAt(h),
+        minus: lossAt(-h),
+      }
+    },
   }
 }
+
+function outputsOf(spec: CaseSpec, inputs: readonly Tensor[]): readonly Tensor[] {
+  const made = spec.run(...inputs)
+  return Array.isArray(made) ? (made as readonly Tensor[]) : [made as Tensor]
+}
+function lossesOf(outputs: readonly Tensor[], seed: string): { losses: Tensor[]; seeds: Tensor[] } {
+  const losses = outputs.filter((t) => t.dtype === 'f32')
+  return { losses, seeds: losses.map((t, i) => cotangent(t.shape, `${seed}#seed${i}`)) }
+}
+const total = (parts: readonly Tensor[]): Tensor => parts.map((p) => sum(p)).reduce((a, b) => add(a, b))
 
 function cotangent(shape: readonly number[], seed: string): Tensor {
   const next = stream(seed)

@@ -4,6 +4,7 @@ export type {
   Case,
   CaseSpec,
   Layout,
+  Slope,
 } from './case.js'
 export { conformanceCases } from './cases.js'
 export { type Compared, compare, type Tolerance } from './compare.js'

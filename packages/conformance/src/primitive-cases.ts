@@ -96,7 +96,18 @@ export const primitiveCases: Readonly<Record<PrimitiveName, Primitive>> = {
   sub: { family: 'arithmetic', cases: binary(t.sub) },
   mul: {
     family: 'arithmetic',
-    cases: [...binary(t.mul), { name: 'square', inputs: [normals(4, 5)], run: (x) => t.mul(x, x) }],
+    cases: [
+      ...binary(t.mul),
+      { name: 'square', inputs: [normals(4, 5)], run: (x) => t.mul(x, x) },
+      {
+        name: 'i32 wraps at 32 bits',
+        inputs: [
+          given('i32', [3], [0x12345679, -2147483648, 65537]),
+          given('i32', [3], [0x7fffffff, 3, 65537]),
+        ],
+        run: t.mul,
+      },
+    ],
   },
   div: {
     family: 'arithmetic',

@@ -23,7 +23,7 @@ export async function attributionsOf(
     target: `what reaches ${subject?.place ?? 'the last layer (mean of all positions)'}`,
     signed: false,
     values: shares,
-    note: 'How much of each token attention could carry there, all layers multiplied through; the shares add up to 1. Values and MLPs are not in it.',
+    note: 'Attention weights of all layers multiplied through: how much of each token could arrive there (shares, adding up to 1). Values and MLPs are not in it.',
   }
   if (!subject) return [reached]
   o.onProgress('gradient × input')
@@ -56,8 +56,7 @@ async function checkByDeletion(
       keep: subject.keep,
       seed: o.seed,
       ...(random ? { against: random } : {}),
-      onProgress: (done, of) =>
-        o.onProgress(`deletion check of ${attribution.name.toLowerCase()}: ${done} of ${of} runs`),
+      onProgress: announced(`deletion check of ${attribution.name.toLowerCase()}`, o.onProgress),
     })
     random ??= check
     if (check.auc === null) attribution.note = `${attribution.note} ${check.sentence}`
@@ -68,5 +67,15 @@ async function checkByDeletion(
         curve: check.curve.map((p) => ({ deleted: p.deleted, value: p.value })),
         sentence: check.sentence,
       }
+  }
+}
+
+/** The longest part says how long it still takes, once it knows. */
+function announced(what: string, say: (line: string) => void): (done: number, of: number) => void {
+  const start = Date.now()
+  return (done, of) => {
+    const seconds = (Date.now() - start) / 1000
+    const left = done > 0 && seconds > 2 ? `, about ${Math.ceil((seconds / done) * (of - done))} s left` : ''
+    say(`${what}: ${done} of ${of} runs${left}`)
   }
 }

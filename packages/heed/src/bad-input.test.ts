@@ -43,6 +43,15 @@ beforeAll(() => {
   const header = Number(new DataView(damaged.buffer).getBigUint64(0, true))
   damaged.fill(0xff, 8 + header, 8 + header + 64)
   variant('nan', { 'model.safetensors': damaged })
+  // one number of the last layer: all others of every position stay sound
+  const one = weights.slice()
+  const table = JSON.parse(new TextDecoder().decode(one.subarray(8, 8 + header))) as Record<
+    string,
+    { data_offsets: [number, number] }
+  >
+  const bias = 8 + header + table['h.1.mlp.c_proj.bias'].data_offsets[0]
+  one.fill(0xff, bias, bias + 4)
+  variant('nan-one', { 'model.safetensors': one })
   writeFileSync(at('latin1.txt'), Uint8Array.of(0x63, 0x61, 0x66, 0xe9))
   writeFileSync(at('empty.txt'), '')
   writeFileSync(at('blank.txt'), ' \n\t\n')
@@ -71,6 +80,7 @@ const cases: readonly Case[] = [
   ['a key of a wrong type', on('other-position'), /config\.json.*scale_attn_by_inverse_layer_idx/],
   ['unsupported model_type', on('other-type'), /other-type\/config\.json.*mamba.*supported are gpt2, bert/],
   ['weights of NaN', on('nan'), /nan: the model computes NaN.*layer 0/],
+  ['one NaN among the weights', on('nan-one'), /nan-one: the model computes NaN.*layer 1/],
   [
     'text longer than the context',
     ['the keys '.repeat(20), '--model', at('gpt2')],

@@ -11,6 +11,7 @@ import { type ExplainOptions, type Explanation, explain } from './explain.js'
 import { explanationJson } from './explain-json.js'
 import { type Io, isColorful, widthOf } from './io.js'
 import { printExplanation } from './print-explanation.js'
+import { modelName } from './provenance.js'
 import { type Status, statusLine } from './status.js'
 import { DEMO_SENTENCE, readTextFile, textFrom } from './text-input.js'
 
@@ -80,6 +81,7 @@ export async function explainCommand(argv: readonly string[], io: Io): Promise<v
     if (lines) checkLines(model, text, lines)
     const own = lines ? { lines: lines.map((l) => l.text) } : {}
     data = await explain(model, text, { ...wanted, ...own, onProgress: (line) => status.show(line) })
+    data.provenance.command = commandOf(p, text, wanted)
     // the whole page exists before a byte of it is written, and it is renamed into place
     if (out !== undefined) await writeReport(out, explainReport(withoutPattern(data)))
   } finally {
@@ -163,6 +165,24 @@ function checkLines(model: TextModel, text: string, lines: readonly Line[]): voi
         `--with ${l.place} has ${count(l.text)} tokens, a sentence vector of this model reads ${limit}; shorten it`,
       )
 }
+
+/** The command line that makes the same numbers again, with file names but no paths. */
+function commandOf(p: Parsed, text: string, wanted: Wanted): string {
+  const isShort = text.length <= 200 && !text.includes('\n')
+  const words = ['heed explain', isShort ? quotedForShell(text) : '--file text.txt']
+  for (const name of ['model', 'with']) {
+    const path = stringOf(p, name)
+    if (path !== undefined && path !== 'built-in') words.push(`--${name} ${quotedForShell(modelName(path))}`)
+  }
+  const backend = stringOf(p, 'backend')
+  if (backend !== undefined) words.push(`--backend ${backend}`)
+  if (wanted.layer !== undefined) words.push(`--layer ${wanted.layer} --head ${wanted.head}`)
+  if (wanted.seed !== 0) words.push(`--seed ${wanted.seed}`)
+  return [...words, '--out report.html'].join(' ')
+}
+
+const quotedForShell = (text: string): string =>
+  /^[\w./-]+$/.test(text) ? text : /["$`\\!]/.test(text) ? `'${text.replaceAll("'", "'\\''")}'` : `"${text}"`
 
 /** The page has its own copy of every pattern. */
 function withoutPattern(data: Explanation): Explanation {

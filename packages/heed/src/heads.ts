@@ -54,7 +54,7 @@ export async function headsOf(
     data.headTable = {
       target: quoted(prediction),
       rows: dla.heads.top(count).map((h) => rowOf(h.layer, h.head, h.value)),
-      note: `Effect: what a head writes directly into the logit of ${quoted(prediction)} (${dla.value.toFixed(3)}), final norm frozen. ${scores}`.trim(),
+      note: `Effect: what a head writes directly into the logit of ${quoted(prediction)} (${dla.value.toFixed(3)}), final norm frozen (direct logit attribution). ${scores}`.trim(),
     }
   } else if (kinds) {
     const strength = (h: { previous: number; duplicate: number; induction: number }): number =>

@@ -29,12 +29,17 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
   const say = (text: string): string => wrapped(text, o.width).map(dim).join('\n')
   const parts: string[] = []
   const section = (heading: string, ...body: (string | undefined)[]): void => {
-    parts.push([bold(heading), ...body.filter((b): b is string => b !== undefined && b !== '')].join('\n'))
+    parts.push(
+      [
+        ...wrapped(heading, o.width).map(bold),
+        ...body.filter((b): b is string => b !== undefined && b !== ''),
+      ].join('\n'),
+    )
   }
   const { provenance: p } = data
   const about = [
-    `${p.model}: ${p.family} ${data.architecture}, ${data.layers} layers × ${data.heads} heads, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
-    `${data.tokens.length} token${data.tokens.length === 1 ? '' : 's'}; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
+    `${p.model}: ${p.family} ${data.architecture}, ${counted(data.layers, 'layer')} × ${counted(data.heads, 'head')}, ${p.parameters.toLocaleString('en')} parameters, on ${p.backend} ${p.precision}`,
+    `${counted(data.tokens.length, 'token')}; ${p.specialTokensAdded.length > 0 ? `the tokenizer added ${p.specialTokensAdded.join(' ')}` : 'the tokenizer added no special token'}`,
   ]
   parts.push(
     [
@@ -95,11 +100,12 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
   if (data.headTable) {
     const { rows, target, note } = data.headTable
     const hasEffect = target !== null
+    const scores = o.width < 72 ? ['prev.', 'dupl.', 'ind.'] : ['previous', 'duplicate', 'induction']
     section(
       hasEffect ? `Heads that matter most for ${target}` : 'Heads by kind',
       table(
         rows.slice(0, o.top).map((r) => headCells(r, hasEffect)),
-        ['layer', 'head', ...(hasEffect ? ['effect'] : []), 'previous', 'duplicate', 'induction', 'kind'],
+        ['layer', 'head', ...(hasEffect ? ['effect'] : []), ...scores, 'kind'],
         o,
       ),
       note && say(note),
@@ -119,7 +125,11 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
       data.logitLens.note && say(data.logitLens.note),
     )
   }
-  if (data.pattern) section(...patternSection(data, o))
+  if (data.pattern) {
+    const { layer, head } = data.pattern
+    const hint = 'The three largest weights of each row; --json has the whole matrix, --out draws it.'
+    section(`Layer ${layer} head ${head}`, patternTable(data, o), say(hint))
+  }
   if (data.notes.length > 0) parts.push(data.notes.map((note) => say(`Note: ${harmless(note)}`)).join('\n'))
   const passed = p.selfChecks.filter((c) => !failed.includes(c))
   if (passed.length > 0)
@@ -127,9 +137,9 @@ export function printExplanation(data: Explanation, o: PrintOptions): string {
   return parts.join('\n\n')
 }
 
-/** Where every token looks most in one head; the whole matrix is in --json and in the report. */
-function patternSection(data: Explanation, o: PrintOptions): [string, string, string] {
-  const { layer, head, weights } = data.pattern as NonNullable<Explanation['pattern']>
+/** Where every token looks most in one head. */
+function patternTable(data: Explanation, o: PrintOptions): string {
+  const { weights } = data.pattern as NonNullable<Explanation['pattern']>
   const rows = weights.map((row, q) => {
     const order = row.map((_, k) => k).sort((a, b) => row[b] - row[a] || a - b)
     const cells = order
@@ -137,9 +147,7 @@ function patternSection(data: Explanation, o: PrintOptions): [string, string, st
       .flatMap((k) => (row[k] > 0.005 ? [label(data, k), row[k].toFixed(2)] : ['', '']))
     return [label(data, q), ...cells, ...new Array<string>(6 - cells.length).fill('')]
   })
-  const columns = ['token', 'looks at', 'weight', 'then', 'weight', 'then', 'weight']
-  const note = 'The three largest weights of each row; --json has the whole matrix, --out draws it.'
-  return [`Layer ${layer} head ${head}`, table(rows, columns, o), note]
+  return table(rows, ['token', 'looks at', 'weight', 'then', 'weight', 'then', 'weight'], o)
 }
 
 const label = (data: Explanation, i: number): string =>
@@ -153,7 +161,10 @@ function unitOf(values: readonly (number | null)[]): { by: number; name: string 
   return { by: 10 ** power, name: ` (in units of 1e-${power})` }
 }
 
-const percent = (v: number): string => `${(100 * v).toFixed(1)} %`
+const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
+/** Never rounds a possible thing to 0 % or 100 %. */
+const percent = (v: number): string =>
+  v > 0 && v < 0.0005 ? '< 0.1 %' : v < 1 && v > 0.9995 ? '> 99.9 %' : `${(100 * v).toFixed(1)} %`
 const small = (v: number): string => (v === 0 ? '0' : v.toExponential(1))
 const checkText = (c: { name: string; error: number }): string =>
   `${c.name} (${c.error === 0 ? 'exactly' : `to ${small(c.error)}`})`
@@ -167,7 +178,7 @@ const classBars = (list: NonNullable<Explanation['classes']>, o: PrintOptions): 
     .map((c) => bar(c.probability, harmless(c.label), o))
     .join('\n')
 const bar = (share: number, text: string, o: PrintOptions): string =>
-  `${terminalBar(share, { width: 20, color: o.color })} ${percent(share).padStart(7)}  ${text}`
+  `${terminalBar(share, { width: 20, color: o.color })} ${percent(share).padStart(8)}  ${text}`
 
 function headCells(r: HeadRow, hasEffect: boolean): string[] {
   const score = (v: number | null): string => (v === null ? '–' : v.toFixed(2))

@@ -57,8 +57,9 @@ export async function subjectOf(
     score: () => near.score(run),
     metric: near.score,
     measure: 'the similarity',
-    position: null,
-    place: 'the sentence vector (mean of all positions)',
+    ...(model.pooling?.mode === 'cls'
+      ? { position: 0, place: `the sentence vector, ${named(data.tokens, 0)}` }
+      : { position: null, place: `the sentence vector (${model.pooling?.mode} of all positions)` }),
     keep: added,
   }
 }

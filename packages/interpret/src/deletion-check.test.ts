@@ -48,6 +48,8 @@ test('an order by worth is as good as it gets, its reverse as bad', async () => 
   expect(Math.max(...worst.random)).toBeLessThanOrEqual(worst.auc as number)
   expect(worst.percentile).toBeLessThanOrEqual(0.05)
   expect(worst.sentence).toMatch(/^The ranking is worse than chance/)
+  const named = await deletionCheck(traced, { metric: logitOf(0), scores: worth, called: 'the logit of 0' })
+  expect(named.sentence).toMatch(/first lowers the logit of 0 faster than/)
   // random areas are real: they lie around the middle
   const mean = best.random.reduce((s, v) => s + v, 0) / 20
   expect(mean).toBeGreaterThan(area + 1)

@@ -130,6 +130,20 @@ describe('generate', () => {
     expect(cut.map((p) => p.text).join('')).toBe(text.slice(0, text.indexOf(stop)))
     expect(cut.length).toBeLessThan(all.length)
   })
+  it('holds back all of a stop text but its last character, wherever it stands', async () => {
+    const all = await pieces(model, 'see', { maxNewTokens: 8, eosToken: null })
+    const parts = all.map((p) => p.text)
+    const text = parts.join('')
+    let single = 0
+    for (let i = 0; i + 3 <= parts.length; i++) {
+      const stop = parts.slice(i, i + 3).join('')
+      if (parts[i + 2].length === 1) single++
+      const cut = await pieces(model, 'see', { maxNewTokens: 8, eosToken: null, stop })
+      expect(cut.map((p) => p.text).join('')).toBe(text.slice(0, text.indexOf(stop)))
+    }
+    // the last character came alone, when two pieces waited for it
+    expect(single).toBeGreaterThan(2)
+  })
   it('gives back at the end what it held for a stop text that did not come', async () => {
     const all = await pieces(model, 'see', { maxNewTokens: 6, eosToken: null })
     const text = all.map((p) => p.text).join('')
@@ -166,6 +180,7 @@ describe('generate', () => {
     )
     expect(await ids('x'.repeat(38), { eosToken: null })).toHaveLength(2)
     await expect(ids('x'.repeat(40))).rejects.toThrow('the prompt has 40 tokens, which leaves nothing')
+    await expect(ids(new Array(40).fill(1))).rejects.toThrow('the prompt has 40 tokens, which leaves nothing')
     const bare = await load('gpt2', { config: { bos_token_id: null } })
     await expect(pieces(bare, '')).rejects.toThrow(
       'the prompt is empty and this model has no token to begin with',

@@ -61,6 +61,10 @@ export async function* generate(
   checkOptions('generate', options, OPTIONS)
   const ids = [...promptIds(model, prompt, options)]
   const room = model.config.nCtx - ids.length
+  if (room <= 0)
+    throw new InputError(
+      `the prompt has ${ids.length} tokens, which leaves nothing of the model's context of ${model.config.nCtx}; shorten it`,
+    )
   const max = maxOf(options.maxNewTokens, room)
   const choose = chooser(options)
   const eos = eosOf(model, options.eosToken)
@@ -162,13 +166,7 @@ function promptIds(
     padding: false,
     truncation: false,
   })
-  if (ids.length > 0) {
-    if (ids.length >= model.config.nCtx)
-      throw new InputError(
-        `the prompt has ${ids.length} tokens, which leaves nothing of the model's context of ${model.config.nCtx}; shorten it`,
-      )
-    return ids
-  }
+  if (ids.length > 0) return ids
   if (bosId === null)
     throw new InputError(
       'the prompt is empty and this model has no token to begin with; give at least one character',

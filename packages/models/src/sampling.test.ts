@@ -52,6 +52,15 @@ describe('drawing', () => {
       Number.NEGATIVE_INFINITY,
     ])
   })
+  it('drops what together is exactly 1 − p, the first of equal tokens first', () => {
+    const [equal, none] = [Float64Array.of(0, 0, 0, 0), Number.NEGATIVE_INFINITY]
+    expect([...topP(0.5)(equal, [])]).toEqual([none, none, 0, 0])
+    expect([...topP(0.51)(equal, [])]).toEqual([none, 0, 0, 0])
+    expect([...topP(1)(equal, [])]).toEqual([0, 0, 0, 0])
+    // one token always stays
+    expect([...topP(1e-9)(equal, [])]).toEqual([none, none, none, 0])
+    expect([...minP(1)(equal, [])]).toEqual([0, 0, 0, 0])
+  })
   it('takes the token at the quantile, never one that is ruled out', () => {
     const logits = [Math.log(0.2), Number.NEGATIVE_INFINITY, Math.log(0.5), Math.log(0.3)]
     expect([0, 0.19, 0.21, 0.69, 0.71, 0.999999].map((u) => drawFrom(logits, u))).toEqual([0, 0, 2, 2, 3, 3])

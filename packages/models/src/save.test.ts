@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { setParameters, tensor } from '@heed/tensor'
+import { randomKey, setParameters, tensor } from '@heed/tensor'
 import { openWeights } from '@heed/weights'
 import { describe, expect, it } from 'vitest'
 import { files, fixture, json, load } from '../test/fixtures.js'
@@ -142,5 +142,18 @@ describe('createModel', () => {
     expect((await model.parameters.get('blocks.0.ln1.w')?.data()) as Float32Array).toEqual(
       new Float32Array(64).fill(1),
     )
+  })
+  it('drops only when a key is given, the same with the same key', async () => {
+    for (const family of ['gpt2', 'bert']) {
+      const size = { family, nLayer: 1, nHead: 2, dModel: 8, nCtx: 16, nVocab: 11 }
+      const model = await createModel({ ...size, dropout: 0.5 })
+      const plain = await createModel(size)
+      const ids = [[1, 2, 3]]
+      const of = async (input: Parameters<typeof model>[0]) => (await model(input).data()) as Float32Array
+      expect(await of(ids)).toEqual((await plain(ids).data()) as Float32Array)
+      expect(await of({ ids, key: randomKey(1) })).toEqual(await of({ ids, key: randomKey(1) }))
+      expect(await of({ ids, key: randomKey(1) })).not.toEqual(await of(ids))
+      expect(await of({ ids, key: randomKey(1) })).not.toEqual(await of({ ids, key: randomKey(2) }))
+    }
   })
 })

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { bf16ToF32, tensor } from './create.js'
 import { bytesOf, dtypes, fromBF16, fromF16, isCompute, makeArray, toBF16, toF16 } from './dtype.js'
 import { cast } from './ops/elementwise.js'
+import { full } from './ops/shape.js'
 import { realize } from './realize.js'
 import { reference } from './reference/index.js'
 
@@ -95,6 +96,17 @@ describe('tensor', () => {
   it('keeps doubles for a float64 backend and rounds nothing that float32 holds', () => {
     expect(tensor([0.1]).value?.host).toBeInstanceOf(Float64Array)
     expect(tensor([0.5]).value?.host).toBeInstanceOf(Float32Array)
+  })
+  it('of one value is made in every dtype', async () => {
+    const backend = reference()
+    for (const dtype of dtypes) {
+      const x = full([2], 1.5, dtype === 'f32' || dtype === 'f16' || dtype === 'bf16' ? dtype : 'f32')
+      const n = full([2], 1, dtype)
+      const back = [cast(x, 'f32'), cast(n, 'f32')]
+      await realize([...back, n], { backend })
+      expect(await back[0].array(), dtype).toEqual([1.5, 1.5])
+      expect(await back[1].array(), dtype).toEqual([1, 1])
+    }
   })
   it('refuses bits given as numbers', () => {
     expect(() => tensor([1], { dtype: 'f16' })).toThrow(

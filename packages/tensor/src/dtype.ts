@@ -1,9 +1,3 @@
-/**
- * Dtypes and the arrays that hold them. f32, i32 and bool compute; f16, bf16, i8, u8 and i64 are storage: `cast` them
- * first. There is no f64 dtype: float64 is a precision of the reference backend, where every f32 tensor is a double.
- */
-import { DTypeError } from './errors.js'
-
 export type ComputeDType = 'f32' | 'i32' | 'bool'
 export type StorageDType = 'f16' | 'bf16' | 'i8' | 'u8' | 'i64'
 export type DType = ComputeDType | StorageDType
@@ -62,12 +56,6 @@ export function makeArray(dtype: DType, length: number, precision: Precision = '
 /** True where arithmetic is allowed without a cast. */
 export function isCompute(dtype: DType): dtype is ComputeDType {
   return dtype === 'f32' || dtype === 'i32' || dtype === 'bool'
-}
-
-export function requireDType(actual: DType, allowed: readonly DType[], what: string): void {
-  if (allowed.includes(actual)) return
-  const fix = isCompute(actual) ? '' : `; cast(x, '${allowed[0]}') first`
-  throw new DTypeError(`${what} takes ${allowed.join(' or ')}, got ${actual}${fix}`)
 }
 
 const f32 = new Float32Array(1)

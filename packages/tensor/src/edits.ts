@@ -14,7 +14,10 @@ import type { EditFn } from './taps.js'
 export interface JsonEdit {
   /** Tap name or glob. */
   readonly at: string
-  /** scale: x·value (0 ablates); add: x + value; set: value; project: the direction `value` taken out of x. */
+  /**
+   * scale: x·value (0 ablates); add: x + value; set: value; project: the direction `value` taken out of x. Scores that the
+   * mask hides (−∞) stay so under all of them but set.
+   */
   readonly op: 'scale' | 'add' | 'set' | 'project'
   /** A number, or a vector along the last axis (needed for project). */
   readonly value: number | readonly number[]
@@ -44,7 +47,10 @@ export function compileEdit(edit: JsonEdit): EditFn {
     throw new TapError(`edit at ${edit.at}: project takes a direction, a list of numbers`)
   return (x, name) => {
     const mask = selection(edit, x, name)
-    const y = changed(edit, x, name)
+    // scores that the mask hid stay hidden (0 · −∞ is no number), unless they are set
+    const hidden = SCORES.test(name) && edit.op !== 'set' ? equal(x, Number.NEGATIVE_INFINITY) : null
+    const seen = changed(edit, hidden ? where(hidden, 0, x) : x, name)
+    const y = hidden ? where(hidden, x, seen) : seen
     return mask ? where(mask, y, x) : y
   }
 }
@@ -68,6 +74,7 @@ function changed(edit: JsonEdit, x: Tensor, name: string): Tensor {
 }
 
 const HEAD_TAP = /(^|\.)(q|k|v|rot_q|rot_k|z|result|scores|pattern)$/
+const SCORES = /(^|\.)scores$/
 const MATRIX_TAP = /(^|\.)(scores|pattern)$/
 
 function selection(edit: JsonEdit, x: Tensor, name: string): Tensor | null {

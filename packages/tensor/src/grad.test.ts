@@ -5,7 +5,7 @@ import { grad, valueAndGrad } from './grad.js'
 import { alias, constOp, leafOp, postorder, type Tensor } from './graph.js'
 import { relu, sigmoid, softplus } from './ops/activation.js'
 import { attention } from './ops/attention.js'
-import { bodyOf, detach } from './ops/define.js'
+import { bodyOf, composite, detach } from './ops/define.js'
 import {
   abs,
   add,
@@ -135,13 +135,17 @@ describe('the structure of a gradient', () => {
     expect(products.map((n) => n.outputs[0].shape)).toEqual([[4, 5]])
   })
   it('walks back only as far as it must', () => {
-    let x = tensor([0.5])
+    const start = tensor([0.5])
+    let x = tanh(start)
+    const oldest = x.node
     for (let i = 0; i < 1000; i++) x = tanh(x)
     const here = alias(x)
-    const [g] = grad(sum(mul(here, here)), [here])
-    // the thousand steps are the past of the value, and none of them is differentiated
-    const before = count([x])
-    expect(count([g]) - before).toBeLessThan(10)
+    const loss = sum(mul(here, here))
+    const { mark } = oldest
+    const [g] = grad(loss, [here])
+    // the thousand steps are the past of the value: none of them is differentiated, or even visited
+    expect(oldest.mark).toBe(mark)
+    expect(count([g]) - count([x])).toBeLessThan(10)
   })
   it('stops at what is detached', async () => {
     const x = tensor([3])
@@ -152,6 +156,38 @@ describe('the structure of a gradient', () => {
     const y = mul(x, x)
     await realize([y], { backend })
     expect(await read(grad(sum(mul(y, y)), [x])[0])).toEqual([[4 * 27]])
+  })
+  it('with stop does not walk behind the wanted tensors', async () => {
+    const x = tensor([3])
+    const y = mul(x, 2)
+    const loss = sum(add(mul(y, y), x))
+    expect(await read(...grad(loss, [x, y]))).toEqual([[1 + 24], [12]])
+    expect(await read(...grad(loss, [x, y], { stop: true }))).toEqual([[1], [12]])
+  })
+  it('asked inside a composite of a composite opens both', async () => {
+    const twice = composite('twiceInner', {
+      inner: ['pre'],
+      infer: ([s]) => ({ shape: s.shape, dtype: s.dtype }),
+      body: ([s], _, tap) => [mul(tap('pre', mul(s, s)), 3)],
+    })
+    let seen: Tensor | undefined
+    const outer = composite('twiceOuter', {
+      infer: ([s]) => ({ shape: s.shape, dtype: s.dtype }),
+      inner: ['mid'],
+      body: ([s], _, tap) => {
+        const [t] = twice([s])
+        seen = t
+        return [mul(tap('mid', t), t)]
+      },
+    })
+    const x = tensor([2])
+    const [y] = outer([x])
+    const mid = bodyOf(y.node).inner.get('mid') as Tensor
+    const pre = bodyOf((seen as Tensor).node).inner.get('pre') as Tensor
+    // y = mid·3pre with mid = 3pre, pre = x²
+    const loss = sum(y)
+    expect(await read(...grad(loss, [mid, pre, x]))).toEqual([[24], [72], [288]])
+    expect(await read(...grad(loss, [pre]))).toEqual([[72]])
   })
   it('keeps a composite whole, forward and backward', () => {
     const x = tensor([[1, 2, 3]])

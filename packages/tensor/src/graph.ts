@@ -207,9 +207,7 @@ export function defineOp(name: string, row: Omit<Op, 'name' | 'code'>): Op {
   ops.set(name, op)
   return op
 }
-export function opNamed(name: string): Op | undefined {
-  return ops.get(name)
-}
+/** Every op that is defined, primitives and composites: for tools that must not forget one. */
 export function allOps(): readonly Op[] {
   return [...ops.values()]
 }
@@ -286,8 +284,6 @@ export function constant(value: number, dtype: DType = 'f32'): Tensor {
 export function constantOf(t: Tensor): number | undefined {
   return t.node.op === constOp ? constNumber.get(t.node) : undefined
 }
-
-export const isLeaf = (t: Tensor): boolean => t.node.op === leafOp || t.node.op === constOp
 
 let epoch = 0
 /** Nodes behind `outputs`, inputs before users, each once. `deps` decides where the walk goes. Iterative: graphs are deep. */

@@ -30,8 +30,10 @@ export { type GradOptions, grad, valueAndGrad } from './grad.js'
 export {
   type Attrs,
   alias,
+  allOps,
   constant,
   currentPath,
+  type Op,
   recordCreationSites,
   type Spec,
   scope,
@@ -234,6 +236,7 @@ export {
   setBackend,
 } from './realize.js'
 export { reference, referenceKernels } from './reference/index.js'
+export { hostMemory } from './reference/memory.js'
 export {
   broadcastShapes,
   isContiguous,

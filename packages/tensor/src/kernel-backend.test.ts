@@ -205,3 +205,26 @@ describe('reports', () => {
     expect(report.outputBytes).toBe(4 * 4 + 12 * 4)
   })
 })
+
+describe('limits', () => {
+  it('send what is beyond them elsewhere, with the reason', async () => {
+    const limits = { maxRank: 3, maxBytes: 64 }
+    const backend = kernelBackend({
+      name: 'small',
+      kernels: referenceKernels,
+      memory: movingMemory(),
+      limits,
+    })
+    const deep = exp(reshape(tensor([0, 0]), [1, 1, 1, 2]))
+    expect((await realize([deep], { backend })).ran).toContainEqual({ op: 'exp', how: 'reference', count: 1 })
+    expect(await values(deep)).toEqual([1, 1])
+    const strict = { backend, strict: true }
+    await expect(realize([reshape(tensor([1]), [1, 1, 1, 1])], strict)).rejects.toThrow(
+      'small takes at most 3 axes',
+    )
+    await expect(realize([exp(full([17], 0))], strict)).rejects.toThrow(
+      'small holds at most 64 bytes in one array',
+    )
+    expect((await realize([exp(full([16], 0))], strict)).segments).toBe(1)
+  })
+})

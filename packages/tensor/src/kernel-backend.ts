@@ -609,6 +609,11 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
     },
     supports(node) {
       const entry = kernels[node.op]
+      for (const { shape, dtype } of node.to) {
+        if (shape.length > limits.maxRank) return `${name} takes at most ${limits.maxRank} axes`
+        if (sizeOf(shape) * bytesOf(dtype, precision) > limits.maxBytes && !VIEW_OPS.has(node.op))
+          return `${name} holds at most ${limits.maxBytes} bytes in one array`
+      }
       if (VIEW_OPS.has(node.op)) return true
       if (!entry) return `${name} has no kernel for ${node.op}`
       return entry.supports?.(node) ?? true

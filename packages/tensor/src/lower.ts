@@ -116,7 +116,7 @@ class Builder {
 
   /** Adds everything behind `outputs`; `values` says where known tensors are. Numbers become constants. */
   graph(outputs: readonly Tensor[], values: Map<Tensor, Ref>, path: string | null): readonly Ref[] {
-    const valueOf = (t: Tensor): Ref => {
+    const refOf = (t: Tensor): Ref => {
       let r = values.get(t)
       if (!r && t.node.op === constOp) {
         r = this.constant(constantOf(t) as number, t.dtype)
@@ -130,12 +130,12 @@ class Builder {
       outputs.filter((t) => !stop(t)),
       (n) => n.inputs.filter((t) => !stop(t)),
     )) {
-      const refs = this.add(n, n.inputs.map(valueOf), path ?? n.path)
+      const refs = this.add(n, n.inputs.map(refOf), path ?? n.path)
       n.outputs.forEach((t, i) => {
         if (!values.has(t)) values.set(t, refs[i])
       })
     }
-    return outputs.map(valueOf)
+    return outputs.map(refOf)
   }
 
   private scanAttrs(attrs: Attrs): Attrs {

@@ -6,12 +6,13 @@ import { grad } from './grad.js'
 import { constant, type Tensor } from './graph.js'
 import { kernelBackend } from './kernel-backend.js'
 import { detach } from './ops/define.js'
-import { add, cos, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
+import { add, cos, div, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
 import { embedding, update } from './ops/indexing.js'
 import { matmul } from './ops/matmul.js'
 import { softmax } from './ops/normalize.js'
 import { sum } from './ops/reduce.js'
-import { reshape, zeros } from './ops/shape.js'
+import { scan } from './ops/scan.js'
+import { broadcastTo, iota, pad, reshape, zeros } from './ops/shape.js'
 import { pick, planCount, realize, release } from './realize.js'
 import { reference, referenceKernels } from './reference/index.js'
 import { hostMemory } from './reference/memory.js'
@@ -58,6 +59,25 @@ describe('plans', () => {
     const y = sub(b, a)
     await realize([x, y], { backend })
     expect([await x.item(), await y.item()]).toEqual([-9, 9])
+  })
+  it('tell the ninth result of a node from the first of the next', async () => {
+    const backend = reference()
+    const start = tensor(1)
+    const steps = (): Tensor[] =>
+      scan(() => ({ carry: [], ys: Array.from({ length: 10 }, (_, i) => mul(start, i + 1)) }), {
+        init: [],
+        xs: [],
+        length: 1,
+      }).ys
+    const a = steps()
+    const ninth = add(a[8], neg(a[0]))
+    const b = steps()
+    const next = neg(b[0])
+    const twice = add(next, next)
+    await realize([ninth], { backend })
+    await realize([twice], { backend })
+    expect(await values(ninth)).toEqual([8])
+    expect(await values(twice)).toEqual([-2])
   })
   it('differ by shape, dtype and attributes', async () => {
     const backend = reference()
@@ -144,6 +164,49 @@ describe('plans', () => {
       { op: 'matmul', how: 'reference', count: 1 },
     ])
   })
+  it('keep apart what differs by an infinity, a sign of zero, a dtype or a length alone', async () => {
+    const backend = reference()
+    const x = tensor([7])
+    const fills = [Infinity, -Infinity, Number.NaN, 0, -0]
+    const padded = fills.map((value) => pad(x, [[1, 0]], value))
+    const [steps, start] = [tensor([1, 2, 3]), tensor(0)]
+    const loop = (reverse: boolean) =>
+      scan(([c], [v]) => ({ carry: [add(mul(c, 2), v)], ys: [] }), {
+        init: [start],
+        xs: [steps],
+        reverse,
+      }).carry[0]
+    const counted = [2, 3].map((length) =>
+      scan(([c]) => ({ carry: [add(c, 1)], ys: [] }), { init: [start], xs: [], length }),
+    )
+    const loops = [loop(false), loop(true), ...counted.map((r) => r.carry[0])]
+    const whole = [iota(2, { dtype: 'i32' }), iota(2)]
+    await realize([...padded, ...loops, ...whole], { backend })
+    expect(await Promise.all(padded.map(values))).toEqual(fills.map((value) => [value, 7]))
+    expect(await Promise.all(loops.map(values))).toEqual([[11], [17], [2], [3]])
+    expect(await Promise.all(whole.map((t) => t.data()))).toEqual([
+      Int32Array.of(0, 1),
+      Float32Array.of(0, 1),
+    ])
+  })
+  it('leave out only steps that change no bit', async () => {
+    const backend = reference()
+    const zero = tensor([-0])
+    // −0 − (−0) is +0, −0 − 0 is −0
+    const kept = [sub(zero, -0), sub(zero, 0), mul(zero, 1), add(zero, 0)]
+    // one number by a vector is a vector
+    const wide = [mul(tensor(3), tensor([1, 1])), mul(tensor([2, 5]), 1), div(tensor(3), tensor([1, 1]))]
+    await realize([...kept, ...wide], { backend })
+    expect(await Promise.all(kept.map(values))).toEqual([[0], [-0], [-0], [0]])
+    expect(await Promise.all(wide.map(values))).toEqual([
+      [3, 3],
+      [2, 5],
+      [3, 3],
+    ])
+    const ones = mul(tensor(3), broadcastTo(1, [2]))
+    await realize([ones], { backend })
+    expect(await values(ones)).toEqual([3, 3])
+  })
   it('stop at what is already computed', async () => {
     const backend = reference()
     const x = exp(small())
@@ -200,6 +263,18 @@ describe('donation', () => {
     expect([...sizes]).toHaveLength(1)
     expect((await values(w))[999]).toBeCloseTo(10 * (1 - 0.9 ** 50), 4)
   })
+  it('lets finalizers run when much was uploaded, not only when much was made', async () => {
+    const inner = reference()
+    const upload: Backend['upload'] = (data, shape, dtype) =>
+      Object.assign(inner.upload(data, shape, dtype), { bytes: 2 ** 27 })
+    const backend = Object.create(inner, { upload: { value: upload } }) as Backend
+    let hasTurned = false
+    setTimeout(() => {
+      hasTurned = true
+    })
+    for (let i = 0; i < 4; i++) await realize([sum(small())], { backend })
+    expect(hasTurned).toBe(true)
+  })
 })
 
 describe('values known on the host', () => {
@@ -251,6 +326,16 @@ describe('what a backend refuses', () => {
     ;(await values(z)).forEach((v, i) => expect(v).toBeCloseTo(Math.sin(want[i] + 1), 6))
     expect(await values(neg(x))).toEqual([-1, -2, -3])
   })
+  it('leaves nothing behind when a later part fails', async () => {
+    const backend = withoutSine()
+    const x = small()
+    const at = tensor([2], { dtype: 'i32' })
+    const wrong = embedding(reshape(sin(x), [3, 1]), add(at, 1))
+    await expect(realize([exp(x), wrong], { backend })).rejects.toThrow('index 3 is outside 0..2')
+    const { bytesInUse } = backend
+    await expect(realize([exp(x), wrong], { backend })).rejects.toThrow('index 3 is outside 0..2')
+    expect(backend.bytesInUse).toBe(bytesInUse)
+  })
   it('throws when strict, with the reason', async () => {
     const backend = withoutSine()
     await expect(realize([sin(small())], { backend, strict: true })).rejects.toThrow(UnsupportedOpError)
@@ -298,6 +383,11 @@ describe('realize', () => {
     const y = neg(x)
     await realize([y], { backend: b })
     expect(await values(y)).toEqual((await values(x)).map((v) => -v))
+  })
+  it('multiplies whole numbers in 32 bits', async () => {
+    const y = mul(tensor([0x12345679], { dtype: 'i32' }), tensor([0x7fffffff], { dtype: 'i32' }))
+    await realize([y], { backend: reference() })
+    expect(await y.item()).toBe(Math.imul(0x12345679, 0x7fffffff))
   })
   it('holds doubles on a float64 backend', async () => {
     const x = tensor(Float64Array.of(1 / 3))

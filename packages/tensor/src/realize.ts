@@ -164,11 +164,13 @@ async function runNow(
   if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
   const plan = await planFor(todo, signature, backend, cache, options.strict ?? false)
   const { values, temporary } = bindLeaves(plan, signature.leaves, backend)
+  let isDone = false
   try {
     for (const segment of plan.segments) await runSegment(segment, values, temporary)
+    isDone = true
   } finally {
     for (const [owner, buffer] of temporary)
-      if (!plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
+      if (!isDone || !plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
   }
   todo.forEach((t, i) => {
     const made = values.get(plan.outputs[i]) as Held
@@ -267,12 +269,16 @@ function touch(cache: PlanCache, key: string): void {
 function structureOf(todo: readonly Tensor[], s: Signature): Int32Array {
   const slots = new Map<Tensor, number>(s.leaves.map((t, i) => [t, -1 - i]))
   const out: number[] = []
-  const place = (t: Tensor): number => slots.get(t) ?? t.node.position * 8 + t.index
+  const place = (t: Tensor): void => {
+    const slot = slots.get(t)
+    if (slot !== undefined) out.push(slot)
+    else out.push(t.node.position, t.index)
+  }
   for (const n of s.order) {
     out.push(n.op.code, n.hashA, n.hashB, n.inputs.length)
-    for (const t of n.inputs) out.push(place(t))
+    n.inputs.forEach(place)
   }
-  for (const t of todo) out.push(place(t))
+  todo.forEach(place)
   for (const t of s.leaves) out.push(t.dtype.charCodeAt(0) * 256 + t.dtype.charCodeAt(1), ...t.shape)
   return Int32Array.from(out)
 }
@@ -554,6 +560,7 @@ function bindOne(t: Tensor, backend: Backend, temporary: [Backend, DeviceBuffer]
     const buffer = backend.upload(value.host, t.shape, t.dtype)
     if (!value.device) {
       value.device = { backend, buffer }
+      madeSinceTurn += buffer.bytes
       net.register(value, { backend, buffer }, value)
     } else temporary.push([backend, buffer])
     return { backend, buffer }

@@ -45,6 +45,14 @@ export function signatureOf(
     }
     return -1 - slot
   }
+  // a result is two numbers: packed into one, a node of many results would run into the next node's
+  const place = (t: Tensor): void => {
+    if (isStart(t)) eat(enter(t))
+    else {
+      eat(t.node.position)
+      eat(t.index)
+    }
+  }
   options.first?.forEach(enter)
   // a node is passed through unless every reader stops at its tensors
   const order = postorder(
@@ -56,10 +64,9 @@ export function signatureOf(
   })
   for (const n of order) {
     eat(n.hashA, n.hashB)
-    for (const t of n.inputs)
-      eat(isStart(t) ? enter(t) : n === t.node ? 0 : t.node.position * 8 + t.index + 1)
+    n.inputs.forEach(place)
   }
-  for (const t of outputs) eat(isStart(t) ? enter(t) : t.node.position * 8 + t.index + 1)
+  outputs.forEach(place)
   return {
     key: `${(a >>> 0).toString(36)}.${(b >>> 0).toString(36)}.${order.length}.${leaves.length}`,
     order,

@@ -8,6 +8,7 @@ import {
   equal,
   grad,
   iota,
+  type JsonEdit,
   kernelBackend,
   layerNorm,
   logicalAnd,
@@ -249,6 +250,28 @@ describe('edits', () => {
     const pre = (await run.get('blocks.2.resid_pre').array()) as number[][][]
     expect(pre[0][3][0]).toBeCloseTo(0, 12)
     expect(pre[0][3][1]).toBe(((await run.before('blocks.2.resid_pre').array()) as number[][][])[0][3][1])
+  })
+  it('leave masked scores masked, unless they are set', async () => {
+    const at = 'blocks.0.attn.scores'
+    const patternOf = async (edit: JsonEdit): Promise<number[][]> => {
+      const run = await trace(model, x, { edit: [edit] })
+      return ((await run.get('blocks.0.attn.pattern').array()) as number[][][][])[0][0]
+    }
+    const even = await patternOf({ at, op: 'scale', value: 0 })
+    for (const [q, row] of even.entries())
+      near(
+        row,
+        row.map((_, k) => (k <= q ? 1 / (q + 1) : 0)),
+        1e-12,
+      )
+    for (const edit of [
+      { at, op: 'scale', value: -1 },
+      { at, op: 'project', value: [1, 1, 0, 0, 0] },
+    ] as const)
+      expect((await patternOf(edit)).map((row) => row.map((p) => p > 0))).toEqual(
+        even.map((row) => row.map((p) => p > 0)),
+      )
+    expect((await patternOf({ at, op: 'set', value: 0 }))[0][4]).toBeCloseTo(0.2, 12)
   })
   it('of many worlds run in one pass and equal the single ones', async () => {
     const clean = await trace(model, normal(1, 5, D))

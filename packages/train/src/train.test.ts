@@ -3,6 +3,7 @@ import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import {
+  type Context,
   crossEntropy,
   embedding,
   matmul,
@@ -39,6 +40,7 @@ import {
   scheduleNamed,
   sgd,
   type TrainableModel,
+  type TrainOptions,
   train,
 } from './index.js'
 
@@ -262,7 +264,7 @@ describe('train', () => {
   })
   it('averages the gradients of micro-batches', async () => {
     const one = tiny()
-    await train(one, {
+    const whole = await train(one, {
       ...options(),
       optimizer: sgd({ lr: 0.5 }),
       clip: undefined,
@@ -282,6 +284,44 @@ describe('train', () => {
     })
     close(await values(two), await values(one), 1e-12)
     expect(r.history[0].tokens).toBe(30)
+    const losses = (h: typeof r) => h.history.map((step) => step.loss)
+    close(losses(r), losses(whole), 1e-12)
+  })
+  it('with dropout every micro-batch has a key of its own, the same again after a resume', async () => {
+    const keys = async (o: Partial<TrainOptions>, runs = 1): Promise<string[]> => {
+      const storage = memoryStorage()
+      const seen: string[] = []
+      for (let run = 1; run <= runs; run++) {
+        const model = tiny()
+        const listening = ((ids: Tensor, ctx?: Context) => {
+          seen.push(ctx?.key ? `${ctx.key.value?.host}` : 'none')
+          return model(ids)
+        }) as TrainableModel
+        Object.defineProperty(listening, PARTS, { value: model[PARTS] })
+        const steps = (4 / runs) * run
+        await train(listening, { ...options(), steps, accumulate: 2, checkpoint: storage, ...o })
+      }
+      return seen
+    }
+    const seen = await keys({ dropout: true })
+    expect(seen).toHaveLength(8)
+    expect(new Set(seen).size).toBe(8)
+    expect(await keys({ dropout: true }, 2)).toEqual(seen)
+    expect((await keys({ dropout: true, seed: 3 })).some((k) => seen.includes(k))).toBe(false)
+    expect(new Set(await keys({}))).toEqual(new Set(['none']))
+  })
+  it('decays matrices alone, unless it is told which parameters', () => {
+    const [vector, matrix] = [tensor([1, 2]), tensor([[1, 2]])]
+    for (const optimizer of [
+      adamW({ lr: 1 }),
+      adam({ lr: 1, weightDecay: 1 }),
+      sgd({ lr: 1, weightDecay: 1 }),
+    ])
+      expect([vector, matrix].map((p) => optimizer.decays('ln1.w', p))).toEqual([false, true])
+    for (const optimizer of [adamW({ lr: 1, weightDecay: 0 }), adam({ lr: 1 }), sgd({ lr: 1 })])
+      expect([vector, matrix].map((p) => optimizer.decays('ln1.w', p))).toEqual([false, false])
+    const told = adamW({ lr: 1, decay: (path) => path === 'b' })
+    expect(['a', 'b'].map((path) => told.decays(path, vector))).toEqual([false, true])
   })
   it('clips the gradient it applies and reports the norm before', async () => {
     const model = tiny()

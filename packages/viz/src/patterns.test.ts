@@ -68,6 +68,20 @@ describe('packing', () => {
     expect(mass).toBeCloseTo(0.75, 2)
   })
 
+  test.each([35, undefined])(
+    'what rounds to nothing is not shown and is no part of the mass (top %s)',
+    (top) => {
+      const packer = patternPacker(
+        { layers: 1, heads: 1, queries: 1, keys: 40 },
+        top === undefined ? {} : { top },
+      )
+      packer.add(0, 0, [0.94, ...Array<number>(39).fill(0.06 / 39)])
+      const { keys, mass } = openPatterns(packer.done()).row(0, 0, 0)
+      expect(keys).toEqual([0])
+      expect(Math.abs(mass - 0.94)).toBeLessThanOrEqual(1 / 510)
+    },
+  )
+
   test('a uniform row over 512 keys survives, on its own scale', () => {
     const packer = patternPacker({ layers: 1, heads: 1, queries: 1, keys: 512 }, { top: 8 })
     packer.add(0, 0, new Float32Array(512).fill(1 / 512))

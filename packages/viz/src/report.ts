@@ -232,6 +232,9 @@ function attributionPanel(data: ExplainData, a: Attribution, selected: number): 
   )
 }
 
+const effect = (v: number): string =>
+  Number.isFinite(v) ? `${v < 0 ? '−' : '+'}${Math.abs(v).toFixed(3)}` : pretty(v)
+
 function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
   const values = table.rows.map((r) => r.value)
   const limit = limitOf(values)
@@ -243,9 +246,6 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
       v === null ? '–' : Number.isFinite(v) ? v.toFixed(2) : pretty(v),
     )
   return [
-    table.target
-      ? h('p', { class: 'quiet' }, `Direct logit attribution: how much each head adds to ${table.target}.`)
-      : h('p'),
     h(
       'div',
       { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'heads' },
@@ -255,7 +255,9 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
         h(
           'caption',
           {},
-          `Heads that matter${defined ? ', most important first' : ''}; scores on a repeated random sequence, 0 to 1`,
+          defined
+            ? `Heads that matter for ${table.target ?? 'the prediction'}, largest direct effect first`
+            : 'Heads by their kind, highest score first',
         ),
         h(
           'thead',
@@ -263,8 +265,8 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
           h(
             'tr',
             {},
-            ['head', defined ? 'adds' : null, 'kind', 'previous token', 'duplicate', 'induction'].map((t) =>
-              t ? h('th', { scope: 'col', class: t === 'kind' ? 'left' : null }, t) : null,
+            ['head', defined ? 'effect' : null, 'kind', 'previous token', 'duplicate', 'induction'].map(
+              (t) => (t ? h('th', { scope: 'col', class: t === 'kind' ? 'left' : null }, t) : null),
             ),
           ),
         ),
@@ -288,7 +290,7 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
                 ? h(
                     'td',
                     { class: levelClass(r.value, limit, true) },
-                    r.value === null ? '–' : `${r.value > 0 ? '+' : ''}${pretty(r.value)}`,
+                    r.value === null ? '–' : effect(r.value),
                   )
                 : null,
               h('td', { class: 'left' }, r.kind ?? '–'),
@@ -300,7 +302,7 @@ function headTable(table: NonNullable<ExplainData['headTable']>): Mark[] {
         ),
       ),
     ),
-    defined ? legend(limit, true, 'adds: blue towards, orange against') : h('p'),
+    defined ? legend(limit, true, 'effect: blue towards, orange against') : h('p'),
     table.note ? h('p', { class: 'quiet' }, table.note) : h('p'),
   ]
 }

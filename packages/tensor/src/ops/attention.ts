@@ -235,7 +235,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
       throw new ValueError(`attention: option '${name}' is unknown; use one of ${known.join(', ')}`)
   const batch = Math.max(
     ...[q, k, v].map((t) => t.shape[0] ?? 1),
-    options.mask && options.mask.rank === 4 ? options.mask.shape[0] : 1,
+    ...[options.mask, options.bias].map((t) => (t?.rank === 4 ? t.shape[0] : 1)),
   )
   const wide = (t: Tensor): Tensor =>
     t.rank === 4 && t.shape[0] === 1 && batch > 1 ? broadcastTo(t, [batch, ...t.shape.slice(1)]) : t

@@ -10,6 +10,7 @@ import {
   apply,
   build,
   constant,
+  currentPath,
   defineOp,
   type InnerTap,
   isForeignTensor,
@@ -21,7 +22,6 @@ import {
   type Spec,
   Tensor,
 } from '../graph.js'
-import type { Shape } from '../shape.js'
 import { enterRoom } from '../taps.js'
 import type { PrimitiveName } from './primitives.js'
 
@@ -43,11 +43,15 @@ export function lift(x: Operand | boolean, like?: Operand | boolean): Tensor {
       )
     throw new DTypeError(`expected a tensor or a number, got ${x === null ? 'null' : typeof x}`)
   }
-  return constant(x, like instanceof Tensor ? like.dtype : 'f32')
+  const dtype = like instanceof Tensor ? like.dtype : 'f32'
+  if (dtype === 'i32' && (x | 0) !== x)
+    throw new DTypeError(
+      `${currentPath() ? `${currentPath()}: ` : ''}${x} beside an i32 tensor: no whole number of 32 bits; cast(x, 'f32') first`,
+    )
+  return constant(x, dtype)
 }
 
 export const like = (s: Spec): Spec => ({ shape: s.shape, dtype: s.dtype })
-export const f32 = (shape: Shape): Spec => ({ shape, dtype: 'f32' })
 
 export function requireCompute(inputs: readonly Spec[]): void {
   for (const s of inputs)

@@ -11,7 +11,7 @@ import { crossEntropy, mse } from './loss.js'
 import { linear, matmul } from './matmul.js'
 import { batchNorm, layerNorm, rmsNorm } from './normalize.js'
 import { dropout, randomKey, randomUniform } from './random.js'
-import { argMax, sum, topK } from './reduce.js'
+import { argMax, mean, sum, topK } from './reduce.js'
 import { rope } from './rope.js'
 import { scan } from './scan.js'
 import {
@@ -48,6 +48,12 @@ const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typ
     'mul([2], [2] i32): operands are f32 and i32; cast one of them, there is no promotion',
   ],
   [
+    'a fraction beside whole numbers',
+    () => less(i32(2), 2.5),
+    DTypeError,
+    "2.5 beside an i32 tensor: no whole number of 32 bits; cast(x, 'f32') first",
+  ],
+  [
     'storage',
     () => add(cast(f(2), 'f16'), cast(f(2), 'f16')),
     DTypeError,
@@ -80,6 +86,7 @@ const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typ
   ],
   ['axis', () => sum(f(2, 3), { axes: 2 }), ShapeError, 'axis 2 does not exist in a tensor of rank 2'],
   ['axis twice', () => sum(f(2, 3), { axes: [0, -2] }), ShapeError, 'axes [0, 0] name an axis twice'],
+  ['mean', () => mean(i32(3)), DTypeError, "mean: takes f32, got i32; cast(x, 'f32') first"],
   [
     'bool reduction',
     () => argMax(less(f(2), 0), { axis: 0 }),

@@ -73,6 +73,7 @@ export const prod: (x: Tensor, options?: AxesOptions) => Tensor = reducer('prod'
 export const min = (x: Tensor, options?: AxesOptions): Tensor => neg(max(neg(x), options))
 /** Mean along axes; empty = NaN. */
 export function mean(x: Tensor, options: AxesOptions = {}): Tensor {
+  if (x.dtype !== 'f32') throw new DTypeError(`mean: takes f32, got ${x.dtype}; cast(x, 'f32') first`)
   const n = normalizeAxes(options.axes, x.rank).reduce((p, a) => p * x.shape[a], 1)
   return div(sum(x, options), n)
 }

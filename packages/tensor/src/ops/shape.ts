@@ -1,5 +1,5 @@
 /** Shape ops and sources: views move no data, `pad` and `concat` do. */
-import type { DType } from '../dtype.js'
+import { type DType, isCompute } from '../dtype.js'
 import { DTypeError, ShapeError, showShape } from '../errors.js'
 import { apply, constant, type Op, type Tensor } from '../graph.js'
 import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../shape.js'
@@ -68,7 +68,8 @@ export function broadcastTo(x: Operand, shape: Shape): Tensor {
 
 /** A constant array. */
 export function full(shape: Shape, value: number, dtype: DType = 'f32'): Tensor {
-  return broadcastTo(constant(value, dtype), shape)
+  if (isCompute(dtype)) return broadcastTo(constant(value, dtype), shape)
+  return cast(full(shape, value, dtype === 'f16' || dtype === 'bf16' ? 'f32' : 'i32'), dtype)
 }
 export const zeros = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 0, dtype)
 export const ones = (shape: Shape, dtype: DType = 'f32'): Tensor => full(shape, 1, dtype)

@@ -346,7 +346,10 @@ function random(call: KernelCall, write: (bits: number) => number): void {
 export const referenceKernels: Readonly<Record<PrimitiveName, KernelEntry>> = {
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
-  mul: binary((a, b) => a * b),
+  mul: entry(({ inputs: [a, b], outputs: [y] }) =>
+    // whole numbers wrap at 32 bits, where a product of doubles would lose its low ones
+    map2(y, a, b, y.dtype === 'i32' ? Math.imul : (p, q) => p * q),
+  ),
   div: entry(({ inputs: [a, b], outputs: [y] }) =>
     map2(y, a, b, y.dtype === 'i32' ? (p, q) => Math.trunc(p / q) : (p, q) => p / q),
   ),

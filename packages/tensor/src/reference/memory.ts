@@ -6,6 +6,7 @@ interface HostRegion extends Region {
   readonly buffer: ArrayBuffer
 }
 
+/** A memory for `kernelBackend` whose kernels work on JavaScript's arrays. */
 export function hostMemory(precision: Precision): Memory {
   const free = new Map<number, HostRegion[]>()
   let inUse = 0
