@@ -69,7 +69,7 @@ export class GraphWriter {
     op: string,
     inputs: readonly string[],
     attributes: Readonly<Record<string, number | string | readonly number[] | { float: number }>> = {},
-    output = `v${this.made++}`,
+    output = `t${this.made++}`,
   ): string {
     const attribute = (name: string, v: (typeof attributes)[string]): Bytes => {
       if (typeof v === 'string') return join([string(1, name), string(4, v), integer(20, 3)])
