@@ -67,6 +67,11 @@ export const packages = {
   },
 }
 export const apps = {
+  bench: {
+    description: 'Every backend and every case, side by side with peers',
+    imports: ['tensor', 'models', 'train', 'backend-cpu'],
+    node: true,
+  },
   goldens: {
     description: 'Runs the reference collections against Heed',
     imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'models', 'train', 'backend-cpu'],

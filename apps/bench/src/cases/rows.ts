@@ -1,0 +1,50 @@
+/** What is done row by row, and the smallest op there is: what it costs to ask for anything at all. */
+import { layerNorm, softmaxExpected } from '../oracle.js'
+import { noise } from '../random.js'
+import type { Case, Inputs, WorkOf } from '../work.js'
+
+function softmax(rows: number, columns: number): Case {
+  const work: WorkOf<'softmax'> = { kind: 'softmax', rows, columns }
+  return {
+    name: `softmax/${rows}x${columns}`,
+    work,
+    flops: 0,
+    inputs: () => ({ x: noise(rows * columns, 1) }),
+    expected: (inputs) => softmaxExpected(work, inputs as { x: Float32Array }),
+  }
+}
+
+function norm(rows: number, columns: number): Case {
+  return {
+    name: `layerNorm/${rows}x${columns}`,
+    work: { kind: 'layerNorm', rows, columns },
+    flops: 0,
+    inputs: () => ({ x: noise(rows * columns, 1), w: noise(columns, 2, 0.1, 1), b: noise(columns, 3) }),
+    expected: ({ x, w, b }: Inputs) => ({
+      chunks: [{ at: 0, values: layerNorm(x, w, b, rows, columns) }],
+      size: rows * columns,
+      tolerance: 1e-5,
+    }),
+  }
+}
+
+const LENGTH = 768
+const dispatch: Case = {
+  name: `dispatch/add/${LENGTH}`,
+  work: { kind: 'add', length: LENGTH },
+  flops: 0,
+  inputs: () => ({ x: noise(LENGTH, 1), y: noise(LENGTH, 2) }),
+  expected: ({ x, y }: Inputs) => ({
+    chunks: [{ at: 0, values: Float64Array.from(x, (a, i) => a + y[i]) }],
+    size: LENGTH,
+    tolerance: 1e-6,
+  }),
+}
+
+export const rowCases: readonly Case[] = [
+  softmax(1536, 128),
+  softmax(512, 2048),
+  norm(128, 768),
+  norm(512, 768),
+  dispatch,
+]

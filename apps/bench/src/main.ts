@@ -1,0 +1,120 @@
+/** `pnpm bench`: what was asked for, measured case by case, printed as it comes, written at the end. */
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { backends } from './backends.js'
+import { cases } from './cases/index.js'
+import { oneLine, UsageError } from './errors.js'
+import { machine } from './machine.js'
+import { type CaseResult, fullPace, measureCase, quickPace } from './measure.js'
+import { HELP, type Options, parseOptions } from './options.js'
+import { page } from './page.js'
+import { peers } from './peers/index.js'
+import { ensurePeers } from './peers/load.js'
+import { chooseCases, chooseMakers, threadCounts } from './plan.js'
+import { makeProbe } from './probe.js'
+import { type ResultFile, resultFile } from './result.js'
+import { summary } from './statistics.js'
+import { caseLines, markdown } from './table.js'
+import type { Maker, Runner } from './work.js'
+
+export interface Io {
+  readonly cwd: string
+  out(text: string): void
+  err(text: string): void
+}
+
+/** The exit code: 0, or 1 after one line. */
+export async function main(argv: readonly string[], io: Io): Promise<number> {
+  try {
+    await bench(parseOptions(argv), io)
+    return 0
+  } catch (error) {
+    io.err(`bench: ${error instanceof UsageError ? error.message : oneLine(error)}\n`)
+    if (process.env.HEED_DEBUG && error instanceof Error) io.err(`${error.stack}\n`)
+    return 1
+  }
+}
+
+async function bench(options: Options, io: Io): Promise<void> {
+  const line = (text: string): void => io.out(`${text}\n`)
+  if (options.help) return io.out(HELP)
+  if (options.list) {
+    const mark = (m: Maker): string => `${m.name}${m.byDefault ? '*' : ''}`
+    line(`backends: ${backends.map(mark).join(', ')}\npeers: ${peers.map(mark).join(', ')}\ncases:`)
+    for (const c of cases) line(`  ${c.name}${c.slow ? '  (not with --quick)' : ''}`)
+    return
+  }
+  const chosen = chooseCases(cases, options.pattern, options.quick)
+  const ours = chooseMakers('backend', backends, options.backends)
+  const theirs = chooseMakers('peer', peers, options.peers)
+  if (ours.length + theirs.length === 0) throw new UsageError('no backend and no peer is left to measure')
+  ensurePeers(theirs, (text) => io.err(`${text}\n`))
+  const threads = options.threads ?? [1, availableParallelism()]
+
+  const about = machine()
+  const probe = makeProbe()
+  line(
+    `${about.cpu}, ${about.cores} cores, Node ${[about.node, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`,
+  )
+  const makers = [...ours, ...theirs]
+  const runners: Runner[] = []
+  for (const maker of makers)
+    for (const count of threadCounts(maker, threads)) runners.push(await makeRunner(maker, count))
+
+  const started = performance.now()
+  const results: CaseResult[] = []
+  const reads: number[] = []
+  for (const c of chosen) {
+    reads.push(probe.gigabytes())
+    const result = await measureCase(c, runners, options.quick ? quickPace : fullPace, probe)
+    results.push(result)
+    line(`\n${caseLines(c.name, result).join('\n')}`)
+  }
+  const peaks = results.flatMap((r) => r.measured.map((m) => m.peak.median))
+  const file: ResultFile = resultFile(
+    {
+      ...about,
+      probe: probe.form,
+      peak_gflops: summary(peaks.length ? peaks : [probe.gflops()]),
+      read_gb_per_s: summary(reads),
+    },
+    { node: process.versions.node, ...Object.assign({}, ...makers.map((m) => m.versions())) },
+    results,
+  )
+  const { peak_gflops: peak, read_gb_per_s: read } = file.machine
+  line(
+    `\none core beside the samples: ${peak.median.toFixed(1)} GFLOP/s (p10 ${peak.p10.toFixed(1)}, p90 ${peak.p90.toFixed(1)}), reading ${read.median.toFixed(1)} GB/s`,
+  )
+  line(
+    Object.entries(file.versions)
+      .map(([name, v]) => `${name} ${v}`)
+      .join(', '),
+  )
+  const write = (path: string, text: string): void => {
+    const full = resolve(io.cwd, path)
+    mkdirSync(dirname(full), { recursive: true })
+    writeFileSync(full, text)
+    line(`wrote ${path}`)
+  }
+  if (options.json) write(options.json, `${JSON.stringify(file, null, 1)}\n`)
+  write(options.html ?? '.bench/result.html', page(file, results))
+  write('.bench/result.md', `${markdown(results)}\n`)
+  line(`${((performance.now() - started) / 1000).toFixed(0)} s`)
+  if (results.every((r) => r.measured.length === 0))
+    throw new UsageError('nothing was measured; the reasons stand above')
+}
+
+/** A runner that cannot be made has one reason for every case. */
+async function makeRunner(maker: Maker, threads: number): Promise<Runner> {
+  try {
+    return await maker.make(threads)
+  } catch (error) {
+    const reason = oneLine(error)
+    const refuse = (): never => {
+      throw new Error(reason)
+    }
+    const kinds = new Set(cases.map((c) => c.work.kind))
+    return { name: maker.name, threads, can: Object.fromEntries([...kinds].map((kind) => [kind, refuse])) }
+  }
+}

@@ -1,0 +1,107 @@
+// The harness without any library: what it checks, refuses, calibrates and leaves standing.
+import { expect, test, vi } from 'vitest'
+import { measureCase, type Pace } from './measure.js'
+import { greatestError } from './oracle.js'
+import type { Case, Runner } from './work.js'
+
+const pace: Pace = { warmUpMs: 1, sampleMs: 0, rounds: 4, leastRounds: 2, budgetMs: 1000 }
+const probe = { form: 'none', gflops: () => 50, gigabytes: () => 10 }
+const sum: Case = {
+  name: 'dispatch/add/2',
+  work: { kind: 'add', length: 2 },
+  flops: 2,
+  inputs: () => ({ x: Float32Array.of(1, 2), y: Float32Array.of(3, 4) }),
+  expected: () => ({ chunks: [{ at: 0, values: [4, 6] }], size: 2, tolerance: 1e-6 }),
+}
+const runner = (name: string, result: readonly number[], run = () => {}): Runner => ({
+  name,
+  threads: 1,
+  can: { add: () => ({ run, output: async () => result }) },
+})
+
+test('a right runner has a sample a round and its error', async () => {
+  const run = vi.fn()
+  const enter = vi.fn()
+  const { measured, missing } = await measureCase(
+    sum,
+    [{ ...runner('a', [4, 6.0000006], run), enter }],
+    pace,
+    probe,
+  )
+  expect(missing).toEqual([])
+  expect(measured).toHaveLength(1)
+  expect(measured[0]).toMatchObject({ case: 'dispatch/add/2', runner: 'a', threads: 1, samples: 4, flops: 2 })
+  expect(measured[0].maxError).toBeCloseTo(1e-7, 8)
+  expect(measured[0].peak.median).toBe(50)
+  expect(run.mock.calls.length).toBeGreaterThanOrEqual(6) // two to warm up, one in each of four rounds
+  expect(enter.mock.calls.length).toBeGreaterThanOrEqual(6)
+})
+
+test('a wrong result has no time', async () => {
+  const { measured, missing } = await measureCase(
+    sum,
+    [runner('off', [4, 6.1]), runner('nan', [4, Number.NaN]), runner('short', [4]), runner('right', [4, 6])],
+    pace,
+    probe,
+  )
+  expect(measured.map((m) => m.runner)).toEqual(['right'])
+  expect(missing.map((m) => m.runner)).toEqual(['off', 'nan', 'short'])
+  for (const m of missing) expect(m.reason).toMatch(/^wrong result: error/)
+})
+
+test('what cannot run says why, in every place where it can fail', async () => {
+  const fails = (where: 'prepare' | 'output' | 'run'): Runner => {
+    const refuse = (): never => {
+      throw new Error(`no ${where}\nsecond line`)
+    }
+    let calls = 0
+    return {
+      name: where,
+      threads: 2,
+      can: {
+        add: () =>
+          where === 'prepare'
+            ? refuse()
+            : {
+                run: () => (where === 'run' && ++calls > 2 ? refuse() : undefined),
+                output: async () => (where === 'output' ? refuse() : [4, 6]),
+              },
+      },
+    }
+  }
+  const none: Runner = { name: 'none', threads: 1, can: {} }
+  const without = { lib: 'has no time' }
+  const { measured, missing } = await measureCase(
+    { ...sum, without },
+    [fails('prepare'), fails('output'), fails('run'), none, runner('lib/wasm', [4, 6])],
+    pace,
+    probe,
+  )
+  expect(measured).toEqual([])
+  expect(Object.fromEntries(missing.map((m) => [m.runner, m.reason]))).toEqual({
+    prepare: 'no prepare',
+    output: 'no output',
+    run: 'no run',
+    none: "has no 'add' here",
+    'lib/wasm': 'has no time',
+  })
+})
+
+test('work that times itself is believed', async () => {
+  const own: Runner = {
+    name: 'own',
+    threads: 1,
+    can: { cold: () => ({ run: () => 0, time: async () => 12, output: async () => [] }) },
+  }
+  const cold: Case = { ...sum, name: 'cold', work: { kind: 'cold' }, expected: () => null }
+  const { measured } = await measureCase(cold, [own], pace, probe)
+  expect(measured[0].time).toEqual({ median: 12, p10: 12, p90: 12 })
+})
+
+test('the error is relative to the greatest true value, wherever the chunks stand', () => {
+  const expected = { chunks: [{ at: 2, values: [10, -20] }], size: 4, tolerance: 1 }
+  expect(greatestError([9, 9, 10, -20], expected)).toBe(0)
+  expect(greatestError([9, 9, 12, -20], expected)).toBeCloseTo(0.1, 12)
+  expect(greatestError([9, Number.NaN, 10, -20], expected)).toBe(Number.POSITIVE_INFINITY)
+  expect(greatestError([9, 9, 10], expected)).toBe(Number.POSITIVE_INFINITY)
+})

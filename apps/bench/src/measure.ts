@@ -1,0 +1,170 @@
+/**
+ * Interleaved measurement of one case: every runner is checked, warmed up and then sampled round by round, a peak probe before
+ * each sample, so that a noisy minute hits everybody. It prints nothing.
+ */
+import { oneLine } from './errors.js'
+import { greatestError } from './oracle.js'
+import type { Probe } from './probe.js'
+import { type Summary, summary } from './statistics.js'
+import type { Case, Prepare, Prepared, Runner } from './work.js'
+
+export interface Pace {
+  readonly warmUpMs: number
+  /** A sample is as many runs as fill this. */
+  readonly sampleMs: number
+  readonly rounds: number
+  readonly leastRounds: number
+  /** Rounds end when a case has used this. */
+  readonly budgetMs: number
+}
+export const quickPace: Pace = { warmUpMs: 60, sampleMs: 4, rounds: 15, leastRounds: 3, budgetMs: 3000 }
+export const fullPace: Pace = { warmUpMs: 150, sampleMs: 10, rounds: 41, leastRounds: 5, budgetMs: 20000 }
+
+export interface Measured {
+  readonly case: string
+  readonly runner: string
+  readonly threads: number
+  /** Milliseconds. */
+  readonly time: Summary
+  readonly samples: number
+  readonly maxError: number
+  readonly flops: number
+  /** The probe's GFLOP/s of one core beside these samples. */
+  readonly peak: Summary
+  readonly note: string | null
+}
+/** A place in the table that stays empty, and why. */
+export interface Missing {
+  readonly case: string
+  readonly runner: string
+  readonly threads: number
+  readonly reason: string
+}
+export interface CaseResult {
+  readonly measured: readonly Measured[]
+  readonly missing: readonly Missing[]
+}
+
+interface Entry {
+  readonly runner: Runner
+  readonly prepared: Prepared
+  readonly maxError: number
+  repeats: number
+  readonly times: number[]
+  readonly peaks: number[]
+}
+
+/** What slows the others down is sampled as often as it must be and no more. */
+const MUCH_SLOWER = 10
+/** Rounds end, however few there were, when a case has used so many budgets. */
+const PATIENCE = 3
+
+export async function measureCase(
+  c: Case,
+  runners: readonly Runner[],
+  pace: Pace,
+  probe: Probe,
+): Promise<CaseResult> {
+  const missing: Missing[] = []
+  const miss = (r: Runner, reason: string): void => {
+    missing.push({ case: c.name, runner: r.name, threads: r.threads, reason })
+  }
+  const able = runners.filter((r) => {
+    const refusal = c.without?.[r.name] ?? c.without?.[r.name.split('/')[0]]
+    if (refusal) miss(r, refusal)
+    else if (!r.can[c.work.kind]) miss(r, `has no '${c.work.kind}' here`)
+    else return true
+    return false
+  })
+  const entries: Entry[] = []
+  if (able.length > 0) {
+    const inputs = c.inputs()
+    const expected = await c.expected(inputs)
+    for (const runner of able) {
+      try {
+        await runner.enter?.()
+        const prepare = runner.can[c.work.kind] as Prepare<typeof c.work.kind>
+        const prepared = await prepare(c.work as never, inputs)
+        const maxError = expected ? greatestError(await prepared.output(), expected) : 0
+        if (expected && !(maxError <= expected.tolerance)) {
+          prepared.free?.()
+          miss(runner, `wrong result: error ${maxError.toExponential(1)}, at most ${expected.tolerance}`)
+        } else entries.push({ runner, prepared, maxError, repeats: 1, times: [], peaks: [] })
+      } catch (error) {
+        miss(runner, oneLine(error))
+      }
+    }
+  }
+  const drop = (e: Entry, error: unknown): void => {
+    miss(e.runner, oneLine(error))
+    entries.splice(entries.indexOf(e), 1)
+    e.prepared.free?.()
+  }
+  for (const e of [...entries]) await warmUp(e, pace).catch((error) => drop(e, error))
+  const start = performance.now()
+  for (let round = 0; round < pace.rounds; round++) {
+    const used = performance.now() - start
+    if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
+    const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
+    const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
+    for (const e of turn) {
+      if (round >= pace.leastRounds && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
+      try {
+        await e.runner.enter?.()
+        e.peaks.push(probe.gflops())
+        e.times.push(await sample(e, pace))
+      } catch (error) {
+        drop(e, error)
+      }
+    }
+  }
+  for (const e of entries) e.prepared.free?.()
+  return {
+    missing,
+    measured: entries.map((e) => ({
+      case: c.name,
+      runner: e.runner.name,
+      threads: e.runner.threads,
+      time: summary(e.times),
+      samples: e.times.length,
+      maxError: e.maxError,
+      flops: c.flops,
+      peak: summary(e.peaks),
+      note: e.prepared.note ?? null,
+    })),
+  }
+}
+
+/** A sample that takes so many times what it was meant to take is cut short. */
+const OVERDUE = 10
+
+/** Milliseconds of one run, over `repeats` of them, or as many as there was time for. */
+async function sample({ prepared, repeats }: Entry, pace: Pace): Promise<number> {
+  if (prepared.time) return prepared.time()
+  const start = performance.now()
+  let done = 0
+  do {
+    const running = prepared.run()
+    // work that is done when it returns is not made to wait for a turn of the queue
+    if (running instanceof Promise) await running
+    done++
+  } while (done < repeats && performance.now() - start < OVERDUE * pace.sampleMs)
+  return (performance.now() - start) / done
+}
+
+async function warmUp(e: Entry, pace: Pace): Promise<void> {
+  if (e.prepared.time) return
+  await e.runner.enter?.()
+  const start = performance.now()
+  let runs = 0
+  let last = 0
+  do {
+    const before = performance.now()
+    const running = e.prepared.run()
+    if (running instanceof Promise) await running
+    last = performance.now() - before
+    runs++
+  } while (runs < 2 || performance.now() - start < pace.warmUpMs)
+  const typical = Math.min(last, (performance.now() - start) / runs)
+  e.repeats = Math.max(1, Math.min(10000, Math.ceil(pace.sampleMs / Math.max(typical, 1e-4))))
+}

@@ -1,0 +1,35 @@
+/** Which cases and runners a command line means; what it names and is not there is an error of one line. */
+import { UsageError } from './errors.js'
+import { matches } from './options.js'
+import type { Case, Maker } from './work.js'
+
+/**
+ * The cases of a pattern, without the slow ones of --quick unless the pattern names one exactly.
+ * @throws UsageError when none is left.
+ */
+export function chooseCases(all: readonly Case[], pattern: string | null, quick: boolean): readonly Case[] {
+  const found = pattern === null ? all : all.filter((c) => matches(c.name, pattern))
+  if (found.length === 0)
+    throw new UsageError(`--case ${pattern} matches nothing; cases are ${all.map((c) => c.name).join(', ')}`)
+  const chosen = quick ? found.filter((c) => !c.slow || c.name === pattern) : found
+  if (chosen.length === 0)
+    throw new UsageError(`--case ${pattern} matches only cases that --quick leaves out; drop --quick`)
+  return chosen
+}
+
+/** @throws UsageError for a name that nobody has. */
+export function chooseMakers<M extends Pick<Maker, 'name' | 'byDefault'>>(
+  what: 'backend' | 'peer',
+  all: readonly M[],
+  names: readonly string[] | null,
+): readonly M[] {
+  if (names === null) return all.filter((m) => m.byDefault)
+  for (const name of names)
+    if (!all.some((m) => m.name === name))
+      throw new UsageError(`unknown ${what} '${name}'; ${what}s are ${all.map((m) => m.name).join(', ')}`)
+  return all.filter((m) => names.includes(m.name))
+}
+
+/** One thread and all cores, each count once; what has one thread runs once. */
+export const threadCounts = (maker: Pick<Maker, 'threaded'>, asked: readonly number[]): readonly number[] =>
+  maker.threaded ? [...new Set(asked)] : [1]
