@@ -12,6 +12,7 @@ import {
   transpose,
 } from '@heed/tensor'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { type Case, check, readCases, withParameters } from '../../nn/test/cases.js'
 import {
   alibi,
   alibiSlopes,
@@ -46,7 +47,6 @@ import {
   t5BiasOf,
   t5Buckets,
 } from '../src/index.js'
-import { type Case, check, readCases, withParameters } from './cases.js'
 
 beforeAll(() => setBackend(reference({ precision: 'f64' })))
 

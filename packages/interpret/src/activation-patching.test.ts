@@ -65,6 +65,11 @@ test.each(['head', 'head and position'] as const)(
   },
 )
 
+test("takes TransformerLens's names, as a run does", async () => {
+  const map = await activationPatching(model, { clean, corrupted, at: 'blocks.*.hook_resid_pre', metric })
+  expect(map.taps).toEqual(['blocks.0.resid_pre', 'blocks.1.resid_pre'])
+})
+
 test('what cannot be asked is refused', async () => {
   const ask = (o: object) =>
     activationPatching(model, { clean, corrupted, at: 'blocks.*.resid_pre', metric, ...o })

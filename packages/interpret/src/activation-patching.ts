@@ -3,7 +3,9 @@
  * clean run put back, place by place. 1 means the value alone restores the clean answer, 0 that it changes nothing.
  */
 import {
+  canonicalTap,
   equal,
+  globPattern,
   iota,
   logicalAnd,
   realize,
@@ -112,7 +114,7 @@ export async function activationPatching(
 function matching(what: string, run: Traced, glob: string): string[] {
   if (typeof glob !== 'string')
     throw new InterpretError(`${what}: 'at' is missing; name a tap, such as 'blocks.*.resid_pre'`)
-  const pattern = new RegExp(`^${glob.replace(/[.+^${}()|[\]\\]/g, '\\$&').replace(/\*/g, '[^.]+')}$`)
+  const pattern = globPattern(canonicalTap(glob))
   const names = run.names().filter((n) => pattern.test(n))
   // get knows the nearest names
   if (names.length === 0) run.get(glob)

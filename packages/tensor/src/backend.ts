@@ -63,7 +63,7 @@ export interface Report {
 }
 
 export interface Executable {
-  /** `donated[i]`: input i is not needed afterwards, its buffer may be reused. */
+  /** `donated[i]`: the executable may write over input i. `realize` passes false: it frees donated buffers after the run. */
   run(inputs: readonly DeviceBuffer[], donated: readonly boolean[]): DeviceBuffer[] | Promise<DeviceBuffer[]>
   readonly report: Report
   dispose?(): void

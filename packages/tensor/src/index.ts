@@ -246,7 +246,7 @@ export {
   sizeOf,
   stridesOf,
 } from './shape.js'
-export { type EditFn, TapContext, tap, tapName } from './taps.js'
+export { type EditFn, globPattern, TapContext, tap, tapName } from './taps.js'
 export {
   type Callable,
   type EditMap,

@@ -107,8 +107,6 @@ export function traceLazy<I>(model: Callable<I>, input: I, options: Omit<TraceOp
   return build(model, input, options)
 }
 
-const contexts = new WeakMap<Run, TapContext>()
-
 function build<I>(model: Callable<I>, input: I, options: TraceOptions): Run<I> {
   for (const key of Object.keys(options))
     if (key !== 'keep' && key !== 'edit')
@@ -128,7 +126,6 @@ function build<I>(model: Callable<I>, input: I, options: TraceOptions): Run<I> {
   }
   if (!context.taps.has('logits') && !context.taps.has('output')) context.add('output', output)
   const run = new Run(model, input, output, context)
-  contexts.set(run as Run, context)
   for (const [glob] of entries)
     if (!context.fired.has(glob))
       throw new TapError(
@@ -148,7 +145,7 @@ function editEntries(edit: Edits | undefined): [string, EditFn][] {
 }
 
 function keepList<I>(run: Run<I>, keep: readonly string[] | 'all'): Tensor[] {
-  const context = contexts.get(run as Run) as TapContext
+  const { context } = run
   const names = context.names()
   const tensors: Tensor[] = []
   const add = (name: string): void => {

@@ -1,7 +1,7 @@
 // Opens reports from disk in Chromium with the network forbidden: no request, no console message, keyboard works, the
 // largest promised report answers each key in time, hostile tokens do nothing.
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { cpus, loadavg, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import type { Browser, BrowserContextOptions, Page } from 'playwright'
@@ -237,8 +237,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
       'ArrowUp',
     ]
     const worst = (): number => Math.max(...best.values())
-    // a machine with more to do than it has cores draws later through no fault of the page
-    const limit = 100 * Math.max(1, loadavg()[0] / cpus().length / 2)
+    const limit = 100
     for (let round = 0; round < 2 || (round < 12 && worst() >= limit); round++) {
       await page.click('input[value=lines]')
       await press('#head-canvas', around)
@@ -247,9 +246,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
       await press('#tokens', ['ArrowLeft', 'ArrowUp', 'ArrowUp', 'Home', 'ArrowDown', 'ArrowRight', 'End'])
       await press('#atlas-box canvas', ['ArrowUp', 'ArrowLeft', 'Enter'])
     }
-    console.info(
-      `key presses at 12 × 12 × 512: worst ${worst().toFixed(1)} ms of ${best.size} keys, limit ${limit.toFixed(0)} ms`,
-    )
+    console.info(`key presses at 12 × 12 × 512: worst ${worst().toFixed(1)} ms of ${best.size} keys`)
     expect(worst(), JSON.stringify([...best])).toBeLessThan(limit)
     expect(complaints).toEqual([])
   }, 180_000)
