@@ -12,7 +12,7 @@ import {
   transpose,
 } from '@heed/tensor'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type Case, check, readCases, withParameters } from '../../nn/test/cases.js'
+import { type Case, check, readCases, withParameters } from '../../../scripts/layer-cases.js'
 import {
   alibi,
   alibiSlopes,

@@ -1,7 +1,7 @@
 import { parameters, reference, setBackend, type Tensor, transpose } from '@heed/tensor'
 import { beforeAll, describe, expect, it } from 'vitest'
+import { type Case, check, readCases, withParameters } from '../../../scripts/layer-cases.js'
 import { gatedMlp, gru, lstm, mlp, rnn } from '../src/index.js'
-import { type Case, check, readCases, withParameters } from './cases.js'
 
 beforeAll(() => setBackend(reference({ precision: 'f64' })))
 
