@@ -1,9 +1,10 @@
-// Compiles assembly/ with AssemblyScript, once with relaxed SIMD and once without, and writes both binaries as base64 into
-// src/generated/kernels.ts, so that no bundler has to find a .wasm file. Does nothing when the sources have not changed;
+// Compiles assembly/ with AssemblyScript, once with relaxed SIMD and once without, and writes both binaries, deflated, as base64
+// into src/generated/kernels.ts, so that no bundler has to find a .wasm file. Does nothing when the sources have not changed;
 // `--check` only says whether the generated file is up to date (exit code 1 when it is not), `--force` always compiles.
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { deflateRawSync } from 'node:zlib'
 
 const here = fileURLToPath(new URL('.', import.meta.url))
 const target = `${here}src/generated/kernels.ts`
@@ -20,7 +21,7 @@ const flags = [
     '65536',
   ],
 ]
-const builds = { relaxed: 'simd,relaxed-simd', baseline: 'simd' }
+const builds = { relaxed: 'simd,relaxed-simd,threads', baseline: 'simd,threads' }
 
 const sources = readdirSync(`${here}assembly`)
   .filter((name) => name.endsWith('.ts'))
@@ -41,7 +42,7 @@ if (process.argv.includes('--check')) {
 if (current && !process.argv.includes('--force')) process.exit(0)
 
 const { default: asc } = await import('assemblyscript/asc')
-const encoded = {}
+const binaries = []
 for (const [build, features] of Object.entries(builds)) {
   let binary
   const { error, stderr } = await asc.main(
@@ -53,9 +54,18 @@ for (const [build, features] of Object.entries(builds)) {
     },
   )
   if (error || !binary) throw new Error(`the ${build} kernels do not compile: ${error?.message}\n${stderr}`)
-  encoded[build] = Buffer.from(binary).toString('base64')
-  console.log(`${build} kernels: ${binary.length} bytes`)
+  binaries.push(Buffer.from(binary))
+  console.log(
+    `${build} kernels: ${binary.length} bytes, ${deflateRawSync(binary, { level: 9 }).length} deflated`,
+  )
 }
+// most functions are the same in both: slices in turn keep them within the window of deflate
+const SLICE = 4096
+const slices = []
+for (let at = 0; binaries.some((b) => at < b.length); at += SLICE)
+  for (const b of binaries) slices.push(b.subarray(at, at + SLICE))
+const packed = deflateRawSync(Buffer.concat(slices), { level: 9 })
+console.log(`together: ${packed.length} bytes deflated`)
 mkdirSync(`${here}src/generated`, { recursive: true })
 writeFileSync(
   target,
@@ -63,10 +73,11 @@ writeFileSync(
 
 export const KERNELS_ID = '${id}'
 
-/** Base64 of the two binaries: with relaxed SIMD (6×8 tile, fused multiply-add) and without (5×8 tile). */
-export const KERNELS = {
-  relaxed: '${encoded.relaxed}',
-  baseline: '${encoded.baseline}',
-}
+/** Bytes of the two binaries: with relaxed SIMD (6×8 tile, fused multiply-add) and without (5×8 tile). */
+export const SIZES = { relaxed: ${binaries[0].length}, baseline: ${binaries[1].length} }
+/** Both in turn, so many bytes of each, raw deflate, base64. */
+export const SLICE = ${SLICE}
+export const KERNELS =
+  '${packed.toString('base64')}'
 `,
 )

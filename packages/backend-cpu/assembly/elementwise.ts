@@ -146,10 +146,17 @@ export function binary(op: i32, rows: i32, n: i32, a: usize, aRow: i32, aStep: i
   }
 }
 
-/** c = f(a). */
-export function unary(op: i32, rows: i32, n: i32, a: usize, aRow: i32, aStep: i32, c: usize): void {
-  const ar = <usize>aRow << 2
-  const as = <usize>aStep << 2
+/** Rows of c = f(a): words op, rows of a chunk, rows, n, a, row and step of a, c. */
+export function unaryChunk(job: usize, chunk: i32): void {
+  const op = load<i32>(job)
+  const size = load<i32>(job, 4)
+  const first = chunk * size
+  const rows = min(size, load<i32>(job, 8) - first)
+  const n = load<i32>(job, 12)
+  const ar = load<usize>(job, 20) << 2
+  const as = load<usize>(job, 24) << 2
+  const a = load<usize>(job, 16) + <usize>first * ar
+  const c = load<usize>(job, 28) + (<usize>(first * n) << 2)
   switch (op) {
     case NEG: unaryLoop(NEG, rows, n, a, ar, as, c); break
     case SQRT: unaryLoop(SQRT, rows, n, a, ar, as, c); break

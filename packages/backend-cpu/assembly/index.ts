@@ -5,7 +5,8 @@ export { matmul, matmulScratch } from './matmul'
 export { attentionJobBytes } from './attention-job'
 export { attention, attentionScratch } from './attention'
 export { attentionBackward, attentionBackwardScratch } from './attention-backward'
-export { binary, choose, compare, maxInto, roundSums, sumInto, unary } from './elementwise'
+export { controlBytes, runAlone, runShared, work } from './parallel'
+export { binary, choose, compare, maxInto, roundSums, sumInto, } from './elementwise'
 
 /** First byte that belongs to the caller. */
 export function heapBase(): usize {

@@ -4,7 +4,6 @@
  */
 import {
   type Backend,
-  BackendError,
   type DType,
   type KernelTable,
   kernelBackend,
@@ -17,23 +16,23 @@ import {
 import { attentionEntries } from './attention.js'
 import { elementwiseEntries } from './elementwise.js'
 import { matmulEntry } from './matmul.js'
-import type { WasmMemory } from './memory.js'
-import { type Build, instantiate, type KernelOptions } from './wasm.js'
+import { type Build, instantiate, type KernelOptions, type Kernels } from './wasm.js'
 
-export interface CpuOptions extends KernelOptions {
-  /** Only 1 for now: more threads are an error, not a wish. */
-  threads?: 1
-}
-/** A Backend that says which kernels it runs; so does its name, `cpu (relaxed)` or `cpu (baseline)`, in every report. */
+export type CpuOptions = KernelOptions
+/**
+ * A Backend that says which kernels it runs on how many threads; so does its name in every report: `cpu (relaxed)`,
+ * `cpu (baseline, 4 threads)`.
+ */
 export interface CpuBackend extends Backend {
   readonly build: Build
+  readonly threads: number
 }
 
 interface WasmRegion extends Region {
   readonly at: number
 }
 
-function arrayAt(buffer: ArrayBuffer, at: number, length: number, dtype: DType): TypedArray {
+function arrayAt(buffer: ArrayBufferLike, at: number, length: number, dtype: DType): TypedArray {
   switch (dtype) {
     case 'f32':
       return new Float32Array(buffer, at, length)
@@ -53,7 +52,8 @@ function arrayAt(buffer: ArrayBuffer, at: number, length: number, dtype: DType):
 }
 
 /** The allocator as the executor sees it. */
-function executorMemory(wasm: WasmMemory): Memory {
+function executorMemory(kernels: Kernels): Memory {
+  const wasm = kernels.memory
   let generation = 0
   let buffer = wasm.memory.buffer
   return {
@@ -76,14 +76,16 @@ function executorMemory(wasm: WasmMemory): Memory {
     view(region, byteOffset, length, dtype: DType) {
       return arrayAt(wasm.memory.buffer, (region as WasmRegion).at + byteOffset, length, dtype)
     },
-    dispose() {},
+    dispose() {
+      kernels.stop()
+    },
   }
 }
 
 const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
 
 /**
- * The CPU backend: WebAssembly SIMD, float32, one thread. `matmul`, the common elementwise ops and sums and the
+ * The CPU backend: WebAssembly SIMD, float32, all cores unless `threads` says otherwise; results do not depend on how many. `matmul`, the common elementwise ops and sums and the
  * composite `attention`, forward and backward, run on WASM kernels; everything else runs on the reference kernels, and the report of a run says so.
  *
  * @throws BackendError when the engine lacks WebAssembly SIMD or refuses the build; ValueError for an unknown option
@@ -92,24 +94,22 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   for (const name of Object.keys(options))
     if (!KNOWN.includes(name))
       throw new ValueError(`cpu: unknown option '${name}'; known: ${KNOWN.join(', ')}`)
-  const { threads = 1, ...rest } = options
-  if (threads !== 1)
-    throw new BackendError(`cpu: threads is ${threads}, but this version runs on one thread; leave it out`)
-  const kernels = await instantiate(rest)
+  const kernels = await instantiate(options)
   const table: KernelTable = {
     ...referenceKernels,
     ...elementwiseEntries(kernels),
     matmul: matmulEntry(kernels),
     ...attentionEntries(kernels),
   }
-  const memory = executorMemory(kernels.memory)
+  const memory = executorMemory(kernels)
   const limits = { maxRank: 16, maxBytes: kernels.memory.limit }
+  const { build, threads } = kernels
   const backend = kernelBackend({
-    name: `cpu (${kernels.build})`,
+    name: `cpu (${build}${threads > 1 ? `, ${threads} threads` : ''})`,
     precision: 'f32',
     kernels: table,
     memory,
     limits,
   })
-  return Object.assign(backend, { build: kernels.build })
+  return Object.assign(backend, { build, threads })
 }

@@ -83,6 +83,9 @@ function cached(key: View, like: View, operands: readonly View[]): Walk {
 }
 
 const FLOAT = [4, 4, 4]
+/** Elements of a row of a long run, and such rows in a chunk: some 30 µs of work. */
+const RUN = 2048
+const ROWS = 8
 
 export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry> {
   const wasm = kernels.exports
@@ -123,9 +126,17 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
     entry(name, ({ inputs: [a], outputs: [c] }) => {
       const walk = cached(c, c, [c, a])
       const [, x] = walk.inner
-      each(walk, [pointer(c), pointer(a)], FLOAT, ([pc, pa]) =>
-        wasm.unary(op, walk.rows, walk.n, pa, x.row, x.step, pc),
-      )
+      // one long run becomes rows that threads can share
+      const isRun = walk.rows === 1 && x.step === 1 && walk.n > RUN
+      each(walk, [pointer(c), pointer(a)], FLOAT, ([pc, pa]) => {
+        const whole = isRun ? walk.n - (walk.n % RUN) : 0
+        if (whole > 0)
+          kernels.run('unary', [op, ROWS, whole / RUN, RUN, pa, RUN, 1, pc], Math.ceil(whole / RUN / ROWS))
+        if (walk.n > whole) {
+          const [pr, cr] = [pa + 4 * whole, pc + 4 * whole]
+          kernels.run('unary', [op, walk.rows, walk.rows, walk.n - whole, pr, x.row, x.step, cr], 1)
+        }
+      })
     })
   return {
     add: binary('add', 0),

@@ -26,19 +26,19 @@ export class WasmMemory {
   private used = 0
   private peak = 0
   private listed = 0
-  private buffer: ArrayBuffer | undefined
-  private viewF32 = new Float32Array(0)
-  private viewI32 = new Int32Array(0)
-  private viewU8 = new Uint8Array(0)
+  private buffer: ArrayBufferLike | undefined
+  private viewF32: Float32Array = new Float32Array(0)
+  private viewI32: Int32Array = new Int32Array(0)
+  private viewU8: Uint8Array = new Uint8Array(0)
 
-  /** @param maxBytes how far the memory may grow, at most 4 GiB (the default) */
-  constructor(maxBytes = MAX_BYTES) {
+  /** @param maxBytes how far the memory may grow, at most 4 GiB (the default)  @param shared for threads */
+  constructor(maxBytes = MAX_BYTES, shared = false) {
     if (!Number.isInteger(maxBytes) || maxBytes < PAGE || maxBytes > MAX_BYTES)
       throw new BackendError(`cpu: maxBytes must be an integer from ${PAGE} to ${MAX_BYTES}, got ${maxBytes}`)
     const maximum = Math.floor(maxBytes / PAGE)
     this.limit = maximum * PAGE
     try {
-      this.memory = new WebAssembly.Memory({ initial: 1, maximum })
+      this.memory = new WebAssembly.Memory({ initial: 1, maximum, shared })
     } catch (cause) {
       throw new BackendError(
         `cpu: this engine does not give a WASM memory of up to ${this.limit} bytes; pass a smaller maxBytes`,

@@ -3,8 +3,10 @@
  * know what a tensor is. Every pointer is a byte address, every stride of a tensor counts elements.
  */
 import { BackendError } from '@heed/tensor'
-import { KERNELS } from './generated/kernels.js'
+import { KERNELS, SIZES, SLICE } from './generated/kernels.js'
 import { WasmMemory } from './memory.js'
+import { TASKS, type Task } from './tasks.js'
+import { availableThreads, threadsRefused, Workers } from './threads.js'
 
 /** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 5×8 tile, multiply then add, for engines without relaxed SIMD. */
 export type Build = 'relaxed' | 'baseline'
@@ -90,7 +92,9 @@ interface Exports {
   attentionBackwardScratch(keys: number, dim: number, valueDim: number): number
   attentionBackward(job: number, scratch: number): void
   binary(op: number, rows: number, n: number, ...operands: number[]): void
-  unary(op: number, rows: number, n: number, ...operands: number[]): void
+  controlBytes(): number
+  runAlone(task: number, job: number, chunks: number, scratch: number): void
+  runShared(control: number, task: number, job: number, chunks: number, scratch: number, stride: number): void
   compare(op: number, rows: number, n: number, ...operands: number[]): void
   choose(rows: number, n: number, ...operands: number[]): void
   sumInto(rows: number, n: number, ...operands: number[]): void
@@ -98,16 +102,58 @@ interface Exports {
   maxInto(rows: number, n: number, ...operands: number[]): void
 }
 
-/** The kernels of one module on one memory. */
+/** Words that the host may write for a task. */
+const JOB_WORDS = 256
+
+const floats = new Float32Array(1)
+const bits = new Int32Array(floats.buffer)
+/** A float32 as a word of a job. */
+export function f32bits(x: number): number {
+  floats[0] = x
+  return bits[0]
+}
+
+/** The kernels of one module on one memory, and the threads that share it. */
 export class Kernels {
+  /** Threads that work, this one included: so many times the scratch of a thread must be there. */
+  readonly threads: number
+  private readonly job: number
+
   constructor(
     readonly build: Build,
     readonly memory: WasmMemory,
     /** The raw functions; assembly/*.ts says what they take. */
     readonly exports: Exports,
+    /** Byte address of the control block that threads share. */
+    readonly control: number,
+    private readonly workers: Workers | null = null,
+    threads = 1,
   ) {
+    this.threads = threads
+    this.job = control + exports.controlBytes()
     if (exports.attentionJobBytes() !== JOB.length * 4)
       throw new BackendError('cpu: the kernel module was built from other sources than this package')
+  }
+
+  /**
+   * Runs `chunks` parts of a task, shared between the threads. `words` are 32-bit words (`f32bits` for floats) that
+   * assembly says the meaning of; thread t works in `stride` bytes at scratch + t·stride.
+   */
+  run(task: Task, words: readonly number[], chunks: number, scratch = 0, stride = 0): void {
+    if (words.length > JOB_WORDS)
+      throw new BackendError(`cpu: a job of ${words.length} words; ${JOB_WORDS} fit`)
+    this.memory.i32().set(words, this.job / 4)
+    if (this.workers === null || chunks <= 1) {
+      this.exports.runAlone(TASKS[task], this.job, chunks, scratch)
+      return
+    }
+    this.exports.runShared(this.control, TASKS[task], this.job, chunks, scratch, stride)
+    this.workers.check()
+  }
+
+  /** Ends the workers; whatever still runs afterwards runs on one thread. */
+  stop(): void {
+    this.workers?.stop()
   }
 
   /** Bytes of scratch of a matmul. */
@@ -193,11 +239,57 @@ export interface KernelOptions {
   build?: Build
   /** How far the memory may grow in bytes, at most and by default 4 GiB. */
   maxBytes?: number
+  /** Default: as many as there are cores; 1 where threads cannot share memory, with one notice on the console. */
+  threads?: number
+}
+
+/** The embedded module: slices of both builds lie in turn in one deflated stream. */
+export async function embedded(build: Build): Promise<Uint8Array<ArrayBuffer>> {
+  const deflated = Uint8Array.from(atob(KERNELS), (c) => c.charCodeAt(0))
+  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
+  const both = new Uint8Array(await new Response(stream).arrayBuffer())
+  const bytes = new Uint8Array(SIZES[build])
+  for (let from = 0, at = 0; from < both.length; at += SLICE)
+    for (const name of ['relaxed', 'baseline'] as const) {
+      const length = Math.max(0, Math.min(SLICE, SIZES[name] - at))
+      if (name === build) bytes.set(both.subarray(from, from + length), at)
+      from += length
+    }
+  return bytes
+}
+
+// The import of env.memory up to the byte that says which kind: 1 is a memory with a maximum, 3 one that is shared, too.
+const IMPORT = [3, ...'env'].map(byteOf).concat([6, ...'memory'].map(byteOf), [2, 1])
+function byteOf(x: string | number): number {
+  return typeof x === 'number' ? x : x.charCodeAt(0)
+}
+/** The same code for a memory that threads share; nothing else in a module depends on it. */
+function forSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const at = bytes.findIndex((_, i) => IMPORT.every((x, k) => bytes[i + k] === x))
+  if (at < 0) throw new Error('no import named env.memory')
+  const out = bytes.slice()
+  out[at + IMPORT.length - 1] = 3
+  return out
+}
+
+let noticed = false
+function threadsFor(asked: number | undefined): number {
+  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 1024))
+    throw new BackendError(`cpu: threads is ${asked}, expected a count from 1 to 1024`)
+  const wanted = asked ?? availableThreads()
+  const refused = wanted > 1 ? threadsRefused() : null
+  if (refused === null) return wanted
+  if (asked !== undefined)
+    throw new BackendError(`cpu: ${asked} threads were asked for, but ${refused}; or leave threads out`)
+  if (!noticed) console.warn(`heed: the CPU backend runs on one thread: ${refused}`)
+  noticed = true
+  return 1
 }
 
 /**
  * The kernels on a memory of their own.
- * @throws BackendError when the engine lacks WebAssembly SIMD, refuses the build asked for, or the bytes are not this module
+ * @throws BackendError when the engine lacks WebAssembly SIMD, refuses the build or the threads asked for, or the bytes are not
+ * this module
  */
 export async function instantiate(options: KernelOptions = {}): Promise<Kernels> {
   if (typeof WebAssembly === 'undefined' || !accepts(SIMD))
@@ -207,18 +299,34 @@ export async function instantiate(options: KernelOptions = {}): Promise<Kernels>
     throw new BackendError(`cpu: unknown build '${String(build)}', use 'relaxed' or 'baseline'`)
   if (build === 'relaxed' && !accepts(RELAXED))
     throw new BackendError("cpu: this engine does not validate relaxed SIMD; use build: 'baseline'")
-  const memory = new WasmMemory(options.maxBytes)
-  const bytes = options.wasm ?? Uint8Array.from(atob(KERNELS[build]), (c) => c.charCodeAt(0))
+  const threads = threadsFor(options.threads)
+  const memory = new WasmMemory(options.maxBytes, threads > 1)
+  let module: WebAssembly.Module
   let exports: Exports
   try {
-    const { instance } = await WebAssembly.instantiate(bytes, { env: { memory: memory.memory, abort } })
+    const given = options.wasm
+    const bytes =
+      given === undefined
+        ? await embedded(build)
+        : new Uint8Array(
+            ArrayBuffer.isView(given)
+              ? (given.buffer.slice(given.byteOffset, given.byteOffset + given.byteLength) as ArrayBuffer)
+              : given,
+          )
+    module = await WebAssembly.compile(threads > 1 ? forSharedMemory(bytes) : bytes)
+    const instance = await WebAssembly.instantiate(module, { env: { memory: memory.memory, abort } })
     exports = instance.exports as unknown as Exports
     if (typeof exports.heapBase !== 'function') throw new Error('no export named heapBase')
   } catch (cause) {
     throw new BackendError(`cpu: the kernel module does not load: ${(cause as Error).message}`, { cause })
   }
-  memory.reserve(exports.heapBase() >>> 0)
-  return new Kernels(build, memory, exports)
+  const control = exports.heapBase() >>> 0
+  memory.reserve(control + exports.controlBytes() + 4 * JOB_WORDS)
+  const lost = (reason: string): void =>
+    console.warn(`heed: a worker thread of the CPU backend ended, the others go on: ${reason}`)
+  const workers =
+    threads > 1 ? new Workers({ module, memory: memory.memory, control }, threads - 1, lost) : null
+  return new Kernels(build, memory, exports, control, workers, threads)
 }
 
 function abort(): never {

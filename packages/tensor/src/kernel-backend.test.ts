@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
+import type { Graph } from './backend.js'
 import { tensor } from './create.js'
 import { arrayOn, type DType } from './dtype.js'
 import type { Tensor } from './graph.js'
-import { kernelBackend, type Memory, type Region, reshapeStrides } from './kernel-backend.js'
+import { type Kernel, kernelBackend, type Memory, type Region, reshapeStrides } from './kernel-backend.js'
 import { add, exp, mul, neg } from './ops/elementwise.js'
 import { matmul } from './ops/matmul.js'
 import { sum } from './ops/reduce.js'
@@ -226,5 +227,38 @@ describe('limits', () => {
       'small holds at most 64 bytes in one array',
     )
     expect((await realize([exp(full([16], 0))], strict)).segments).toBe(1)
+  })
+})
+
+describe('rewriting', () => {
+  /** exp of a value that only a neg reads: one node of this backend's own in place of both. */
+  const fuse = (graph: Graph): Graph => ({
+    ...graph,
+    nodes: graph.nodes.map((n) => {
+      const from = n.op === 'neg' ? graph.nodes[n.inputs[0].node] : null
+      return from?.op === 'exp' ? { ...n, op: 'negExp', inputs: from.inputs, from: from.from } : n
+    }),
+  })
+  const negExp: Kernel = ({ inputs: [x], outputs: [y] }) => {
+    for (let i = 0; i < y.size; i++) y.data[y.offset + i] = -Math.exp(x.data[x.offset + i] as number)
+  }
+  it('lets a backend put nodes of its own into graphs and bodies of loops', async () => {
+    const kernels = { ...referenceKernels, negExp: { run: negExp } }
+    const backend = kernelBackend({ name: 'test', kernels, memory: movingMemory(), rewrite: fuse })
+    const x = tensor([0, 1])
+    const y = neg(exp(x))
+    const { ys } = scan(
+      ([c], [t]) => {
+        const next = neg(exp(add(c, t)))
+        return { carry: [next], ys: [next] }
+      },
+      { init: [tensor([0])], xs: [tensor([[1], [2]])] },
+    )
+    const report = await realize([y, ys[0]], { backend })
+    expect(report.ran).toContainEqual({ op: 'negExp', how: 'fused', count: 1 })
+    const close = (got: number[], want: number[]): void =>
+      got.forEach((g, i) => expect(g).toBeCloseTo(want[i], 5))
+    close(await values(y), [-1, -Math.E])
+    close(await values(ys[0]), [-Math.E, -Math.exp(2 - Math.E)])
   })
 })

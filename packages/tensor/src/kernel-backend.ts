@@ -66,6 +66,11 @@ export interface KernelBackendOptions {
   readonly kernels: KernelTable
   readonly memory: Memory
   readonly limits?: { readonly maxRank: number; readonly maxBytes: number }
+  /**
+   * Replaces groups of nodes by nodes of this backend's own (a product and its activation by one kernel), before memory is
+   * planned; also called for bodies of loops. Outputs keep their order and shapes, inputs their positions.
+   */
+  readonly rewrite?: (graph: Graph) => Graph
 }
 
 const VIEW_OPS: ReadonlySet<string> = new Set(['reshape', 'transpose', 'broadcastTo', 'slice'])
@@ -122,12 +127,20 @@ class Program {
   private boundOffset = -1
   private boundGeneration = -1
 
+  readonly graph: Graph
+  readonly table: KernelTable
+  readonly memory: Memory
+  readonly precision: Precision
+
   constructor(
-    readonly graph: Graph,
-    readonly table: KernelTable,
-    readonly memory: Memory,
-    readonly precision: Precision,
+    given: Graph,
+    private readonly options: KernelBackendOptions,
   ) {
+    this.graph = options.rewrite?.(given) ?? given
+    this.table = options.kernels
+    this.memory = options.memory
+    this.precision = options.precision ?? 'f32'
+    const { graph } = this
     graph.nodes.forEach((n, i) => {
       this.values[i] = this.plan(n)
     })
@@ -198,7 +211,7 @@ class Program {
     let scan: Program | null = null
     let scratchBytes = entry.scratch?.(n) ?? 0
     if (n.op === 'scan') {
-      scan = new Program(n.attrs.body as Graph, this.table, this.memory, this.precision)
+      scan = new Program(n.attrs.body as Graph, this.options)
       scratchBytes = scanScratch(scan, n, this.precision)
     }
     this.step(n.op, entry, ready, outputs, n, scratchBytes, scan)
@@ -620,7 +633,7 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
     },
     compile(graph): Executable {
       alive()
-      const program = new Program(graph, kernels, memory, precision)
+      const program = new Program(graph, options)
       const report: Report = {
         backend: name,
         precision,

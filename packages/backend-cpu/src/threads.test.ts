@@ -1,0 +1,77 @@
+import { execFileSync } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { exp, realize, tensor } from '@heed/tensor'
+import { describe, expect, it, vi } from 'vitest'
+import { cpu } from './index.js'
+import { instantiate } from './wasm.js'
+
+const root = fileURLToPath(new URL('../../..', import.meta.url))
+const child = fileURLToPath(new URL('../test/exit-child.ts', import.meta.url))
+
+const long = Float32Array.from({ length: 200_003 }, (_, i) => Math.sin(i) * 20)
+
+describe('threads', () => {
+  it('give the same bits however many there are, whenever they start', async () => {
+    const results: Float32Array[] = []
+    for (const threads of [1, 2, 5]) {
+      const backend = await cpu({ threads })
+      expect(backend.threads).toBe(threads)
+      for (let turn = 0; turn < 40; turn++) {
+        const y = exp(tensor(long))
+        await realize([y], { backend })
+        if (turn % 13 === 0) results.push((await y.data()) as Float32Array)
+        // from here on the workers are awake, asleep or not there yet
+        if (turn === 20) await new Promise((resolve) => setTimeout(resolve, 60))
+      }
+      backend.dispose()
+    }
+    expect(results[0][3]).toBeCloseTo(Math.exp(long[3]), 5)
+    for (const r of results) expect(r).toEqual(results[0])
+  })
+
+  it('really share the work', async () => {
+    const kernels = await instantiate({ threads: 2 })
+    const words = new Int32Array(kernels.memory.memory.buffer, kernels.control, 96)
+    const parked = 192 / 4
+    const until = async (holds: () => boolean): Promise<void> => {
+      const deadline = performance.now() + 20_000
+      while (!holds() && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 1))
+      expect(holds()).toBe(true)
+    }
+    // the worker started, found nothing to do and sleeps
+    await until(() => words[parked] === 1)
+    const at = kernels.memory.alloc(4 * 2048 * 64)
+    // jobs wake it; with nothing more to do it sleeps again
+    await until(() => {
+      kernels.run('unary', [2, 1, 64, 2048, at, 2048, 1, at], 64)
+      return words[parked] === 0
+    })
+    await until(() => words[parked] === 1)
+    kernels.stop()
+    await until(() => words[parked] === 0)
+  })
+
+  it('are refused with the way out where memory cannot be shared', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
+    vi.stubGlobal('crossOriginIsolated', false)
+    try {
+      await expect(cpu({ threads: 2 })).rejects.toThrow(
+        /2 threads were asked for.*Cross-Origin-Opener-Policy/,
+      )
+      for (let i = 0; i < 2; i++) expect((await cpu()).threads).toBe(1)
+      expect(warn.mock.calls.filter(([line]) => /one thread: this page/.test(line))).toHaveLength(1)
+    } finally {
+      vi.unstubAllGlobals()
+      warn.mockRestore()
+    }
+  })
+
+  it('never keep a process alive', () => {
+    const said = execFileSync(process.execPath, ['--import', 'tsx', child], {
+      cwd: root,
+      encoding: 'utf8',
+      timeout: 30_000,
+    })
+    expect(said).toBe('done on 3\n')
+  })
+})
