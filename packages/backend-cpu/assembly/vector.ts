@@ -10,6 +10,20 @@ import { fma } from './tile'
   return f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3))
 }
 
+/** The 1 to 3 floats at `p`, zeros behind them: what is left of a row, without reading past it. */
+export function loadPart(p: usize, n: i32): v128 {
+  if (n == 1) return v128.load32_zero(p)
+  const v = v128.load64_zero(p)
+  return n == 2 ? v : v128.load_lane<f32>(p, v, 2, 8)
+}
+
+/** Writes the first 1 to 3 floats of v. */
+export function storePart(p: usize, n: i32, v: v128): void {
+  store<f32>(p, f32x4.extract_lane(v, 0))
+  if (n > 1) store<f32>(p, f32x4.extract_lane(v, 1), 4)
+  if (n > 2) store<f32>(p, f32x4.extract_lane(v, 2), 8)
+}
+
 /** Σ a[k]·b[k]. */
 export function dot(depth: i32, a: usize, b: usize): f32 {
   let s0 = f32x4.splat(0)

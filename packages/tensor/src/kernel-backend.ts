@@ -35,6 +35,8 @@ export interface View {
   readonly dtype: DType
   readonly size: number
   readonly contiguous: boolean
+  /** The whole buffer that lies at `data`, while the view reads an input of the graph: it does not change as long as it lives. */
+  buffer?: DeviceBuffer
 }
 export interface KernelCall {
   readonly op: string
@@ -71,6 +73,10 @@ export interface KernelBackendOptions {
    * planned; also called for bodies of loops. Outputs keep their order and shapes, inputs their positions.
    */
   readonly rewrite?: (graph: Graph) => Graph
+  /** Before every run, while memory may still move: the place to make room for what kernels keep beside the buffers. */
+  readonly prepare?: () => void
+  /** The memory of a buffer was given back, or is another buffer's now: whatever was kept for it must go. */
+  readonly freed?: (buffer: DeviceBuffer) => void
 }
 
 const VIEW_OPS: ReadonlySet<string> = new Set(['reshape', 'transpose', 'broadcastTo', 'slice'])
@@ -418,6 +424,7 @@ class Program {
 interface BoundArray {
   data: TypedArray
   offset: number
+  buffer?: DeviceBuffer
 }
 const baseOffset = new WeakMap<View, number>()
 function rebind(v: View, to: BoundArray): void {
@@ -428,6 +435,7 @@ function rebind(v: View, to: BoundArray): void {
   }
   v.data = to.data
   v.offset = base + to.offset
+  v.buffer = to.buffer
 }
 
 const EMPTY: TypedArray = new Float32Array(0)
@@ -559,7 +567,7 @@ function runScan(body: Program, call: Step['call'], arena: Region, arenaOffset: 
     data: v.data,
     offset: v.offset + (t * v.size) / length,
   })
-  const captured = call.inputs.slice(nCarry + nX).map(whole)
+  const captured = call.inputs.slice(nCarry + nX).map((v) => ({ ...whole(v), buffer: v.buffer }))
   let current = call.inputs.slice(0, nCarry).map(whole)
   for (let k = 0; k < length; k++) {
     const t = reverse ? length - 1 - k : k
@@ -659,11 +667,17 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
             arena = memory.alloc(program.arenaBytes)
           }
           program.prepare()
+          options.prepare?.()
           const outputs = program.outputSpecs.map((s) => make(s.shape, s.dtype))
           try {
             // views are taken last: every allocation may move the memory
             const bound = (b: DeviceBuffer): BoundArray => ({ data: arrayOf(b), offset: 0 })
-            program.bind(arena, 0, inputs.map(bound), outputs.map(bound))
+            program.bind(
+              arena,
+              0,
+              inputs.map((buffer) => ({ ...bound(buffer), buffer })),
+              outputs.map(bound),
+            )
             program.run()
           } catch (error) {
             for (const b of outputs) freeBuffer(b)
@@ -701,7 +715,10 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
   }
 
   function freeBuffer(buffer: KernelBuffer): void {
-    if (buffer.region) memory.free(buffer.region)
+    if (buffer.region) {
+      memory.free(buffer.region)
+      options.freed?.(buffer)
+    }
     buffer.region = null
   }
 }

@@ -1,0 +1,20 @@
+/** The activations that the WASM kernels know, by the numbers of assembly/activations.ts. */
+import type { GraphNode } from '@heed/tensor'
+
+/** Number of the activation that a node of one input is, or 0. */
+export function activationForm(node: Pick<GraphNode, 'op' | 'attrs'>): number {
+  switch (node.op) {
+    case 'gelu':
+      return { none: 1, tanh: 2, quick: 3 }[node.attrs.approximate as string] ?? 0
+    case 'silu':
+      return 4
+    case 'relu':
+      return 5
+    case 'tanh':
+      return 6
+    case 'sigmoid':
+      return 7
+    default:
+      return 0
+  }
+}
