@@ -3,4 +3,4 @@ export class UsageError extends Error {}
 
 /** The first line of any error, for rows that could not be measured. */
 export const oneLine = (error: unknown): string =>
-  (error instanceof Error ? error.message : String(error)).split('\n')[0].trim().slice(0, 200)
+  (error instanceof Error ? error.message : String(error)).split('\n')[0].trim().slice(0, 300)

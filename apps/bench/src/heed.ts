@@ -3,6 +3,7 @@
  * nobody reads is released, as a loop does.
  */
 import { createModel, startDecoding, type TextModel } from '@heed/models'
+import { lstm } from '@heed/nn'
 import {
   add,
   attention,
@@ -24,6 +25,7 @@ import {
 import { adam } from '@heed/train'
 import { coldStart } from './cold-start.js'
 import { type GptShape, gptParameters, promptIds } from './gpt.js'
+import { swapped } from './layout.js'
 import { trainingBatch } from './training-batch.js'
 import type { Abilities, Inputs, Prepared, WorkOf } from './work.js'
 
@@ -131,6 +133,31 @@ export const heedAbilities = (backend: Backend, threads: number): Abilities => (
   add({ length }, inputs) {
     const [x, y] = [tensor(inputs.x, [1, length]), tensor(inputs.y, [1, length])]
     return repeated(backend, () => add(x, y), [x, y])
+  },
+  chain({ length, ops }, inputs) {
+    const [x, y] = [tensor(inputs.x, [1, length]), tensor(inputs.y, [1, length])]
+    const build = (): Tensor => {
+      let z = x
+      for (let i = 0; i < ops; i++) z = add(z, y)
+      return z
+    }
+    return repeated(backend, build, [x, y])
+  },
+  lstm({ time, batch, hidden: n }, inputs) {
+    const layer = lstm({ input: n, hidden: n })
+    const { w_ih, w_hh, b } = inputs
+    const values = {
+      'layers.0.forward.w_ih': tensor(w_ih, [n, 4 * n]),
+      'layers.0.forward.w_hh': tensor(w_hh, [n, 4 * n]),
+      'layers.0.forward.b_ih': tensor(b, [4 * n]),
+      'layers.0.forward.b_hh': tensor(new Float32Array(4 * n), [4 * n]),
+    }
+    setParameters(layer, values)
+    const x = tensor(swapped(inputs.x, time, batch, n), [batch, time, n])
+    const [h0, c0] = [inputs.h0, inputs.c0].map((s) => tensor(s, [1, batch, n]))
+    const prepared = repeated(backend, () => layer(x, { h0, c0 }).y, [x, h0, c0, ...Object.values(values)])
+    const output = async () => swapped((await prepared.output()) as Float32Array, batch, time, n)
+    return { ...prepared, output }
   },
   async prefill({ shape, length }, weights) {
     const model = await gpt(shape, weights)

@@ -50,7 +50,12 @@ async function bench(options: Options, io: Io): Promise<void> {
   const theirs = chooseMakers('peer', peers, options.peers)
   if (ours.length + theirs.length === 0) throw new UsageError('no backend and no peer is left to measure')
   ensurePeers(theirs, (text) => io.err(`${text}\n`))
-  const threads = options.threads ?? [1, availableParallelism()]
+  const cores = availableParallelism()
+  const threads = options.threads ?? [1, cores]
+
+  const tooMany = threads.filter((n) => n > cores)
+  if (tooMany.length > 0)
+    line(`--threads ${tooMany.join(',')}: there are ${cores} cores here, so these threads share them`)
 
   const about = machine()
   const probe = makeProbe()

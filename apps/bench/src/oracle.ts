@@ -2,7 +2,7 @@
  * The true values in float64, from plain loops that share nothing with any library measured here. Large results are checked
  * on every seventh row (every 37th query): neighbours of every remainder modulo the tile sizes in use.
  */
-import type { Expected, WorkOf } from './work.js'
+import type { Expected, Inputs, WorkOf } from './work.js'
 
 type Numbers = ArrayLike<number>
 
@@ -18,48 +18,72 @@ export function product(
   const y = new Float64Array(rows * n)
   const column = transposed ? k : 1
   const step = transposed ? 1 : n
+  const doubles = x instanceof Float64Array ? x : Float64Array.from(x)
+  // two columns lie side by side, so that the loop below reads memory in order
+  const pairs = new Float64Array(2 * k)
   // 4 × 2 sums at a time stay in registers
   for (let j = 0; j < n; j += 2) {
     const pair = j + 1 < n ? 1 : 0
-    for (let i = 0; i < rows; i += 4) {
-      const r1 = i + 1 < rows ? 1 : 0
-      const r2 = i + 2 < rows ? 2 : 0
-      const r3 = i + 3 < rows ? 3 : 0
-      let [a0, a1, a2, a3, b0, b1, b2, b3] = [0, 0, 0, 0, 0, 0, 0, 0]
-      let p = j * column
-      const q = pair * column
-      const x0 = i * k
-      const x1 = (i + r1) * k
-      const x2 = (i + r2) * k
-      const x3 = (i + r3) * k
-      for (let c = 0; c < k; c++, p += step) {
-        const u = w[p]
-        const v = w[p + q]
-        const s0 = x[x0 + c]
-        const s1 = x[x1 + c]
-        const s2 = x[x2 + c]
-        const s3 = x[x3 + c]
-        a0 += s0 * u
-        b0 += s0 * v
-        a1 += s1 * u
-        b1 += s1 * v
-        a2 += s2 * u
-        b2 += s2 * v
-        a3 += s3 * u
-        b3 += s3 * v
-      }
-      // a row or column that does not exist stands for the first one, and is written there again
-      y[(i + r3) * n + j] = a3
-      y[(i + r3) * n + j + pair] = b3
-      y[(i + r2) * n + j] = a2
-      y[(i + r2) * n + j + pair] = b2
-      y[(i + r1) * n + j] = a1
-      y[(i + r1) * n + j + pair] = b1
-      y[i * n + j] = a0
-      y[i * n + j + pair] = b0
+    for (let c = 0, p = j * column; c < k; c++, p += step) {
+      pairs[2 * c] = w[p]
+      pairs[2 * c + 1] = w[p + pair * column]
     }
+    for (let i = 0; i < rows; i += 4) fourByTwo(doubles, pairs, y, k, n, i, rows, j, pair)
   }
   return y
+}
+
+/** Rows i … i + 3 and columns j and j + 1 of a product; one that does not exist stands for the first, and is written there again. */
+function fourByTwo(
+  x: Float64Array,
+  w: Float64Array,
+  y: Float64Array,
+  k: number,
+  n: number,
+  i: number,
+  rows: number,
+  j: number,
+  pair: number,
+): void {
+  const r1 = i + 1 < rows ? 1 : 0
+  const r2 = i + 2 < rows ? 2 : 0
+  const r3 = i + 3 < rows ? 3 : 0
+  let a0 = 0
+  let a1 = 0
+  let a2 = 0
+  let a3 = 0
+  let b0 = 0
+  let b1 = 0
+  let b2 = 0
+  let b3 = 0
+  const x0 = i * k
+  const x1 = (i + r1) * k
+  const x2 = (i + r2) * k
+  const x3 = (i + r3) * k
+  for (let c = 0; c < k; c++) {
+    const u = w[2 * c]
+    const v = w[2 * c + 1]
+    const s0 = x[x0 + c]
+    const s1 = x[x1 + c]
+    const s2 = x[x2 + c]
+    const s3 = x[x3 + c]
+    a0 += s0 * u
+    b0 += s0 * v
+    a1 += s1 * u
+    b1 += s1 * v
+    a2 += s2 * u
+    b2 += s2 * v
+    a3 += s3 * u
+    b3 += s3 * v
+  }
+  y[(i + r3) * n + j] = a3
+  y[(i + r3) * n + j + pair] = b3
+  y[(i + r2) * n + j] = a2
+  y[(i + r2) * n + j + pair] = b2
+  y[(i + r1) * n + j] = a1
+  y[(i + r1) * n + j + pair] = b1
+  y[i * n + j] = a0
+  y[i * n + j + pair] = b0
 }
 
 export function matmulExpected(
@@ -157,6 +181,32 @@ export function layerNorm(x: Numbers, w: Numbers, b: Numbers, rows: number, colu
     for (let c = 0; c < columns; c++) y[r * columns + c] = (x[r * columns + c] - mean) * scale * w[c] + b[c]
   }
   return y
+}
+
+const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
+
+/** h of every step, [time, batch, hidden] (Hochreiter & Schmidhuber 1997, gates i, f, g, o). */
+export function lstmExpected({ time, batch, hidden: n }: WorkOf<'lstm'>, inputs: Inputs): Expected {
+  const { x, w_ih, w_hh, b } = inputs
+  const c = Float64Array.from(inputs.c0)
+  const values = new Float64Array(time * batch * n)
+  let h: Float64Array = Float64Array.from(inputs.h0)
+  for (let t = 0; t < time; t++) {
+    const fromInput = product(x.subarray(t * batch * n, (t + 1) * batch * n), w_ih, batch, n, 4 * n)
+    const fromState = product(h, w_hh, batch, n, 4 * n)
+    h = values.subarray(t * batch * n, (t + 1) * batch * n)
+    for (let r = 0; r < batch; r++)
+      for (let j = 0; j < n; j++) {
+        const gate = (g: number): number => {
+          const at = g * n + j
+          return fromInput[r * 4 * n + at] + fromState[r * 4 * n + at] + b[at]
+        }
+        const at = r * n + j
+        c[at] = sigmoid(gate(1)) * c[at] + sigmoid(gate(0)) * Math.tanh(gate(2))
+        h[at] = sigmoid(gate(3)) * Math.tanh(c[at])
+      }
+  }
+  return { chunks: [{ at: 0, values }], size: values.length, tolerance: 1e-5 }
 }
 
 /** Greatest distance from the true values, relative to the greatest true value; a missing or odd number is infinite. */

@@ -21,6 +21,10 @@ export type Work =
   | { readonly kind: 'layerNorm'; readonly rows: number; readonly columns: number }
   /** x[1, length] + y[1, length]: small, so that what is measured is the way there. */
   | { readonly kind: 'add'; readonly length: number }
+  /** `ops` adds one after the other, x + y + y + …, all [1, length]: what it costs to ask for one more op. */
+  | { readonly kind: 'chain'; readonly length: number; readonly ops: number }
+  /** x[time, batch, hidden] through one LSTM of the same width from a given state, every step's h out. */
+  | { readonly kind: 'lstm'; readonly time: number; readonly batch: number; readonly hidden: number }
   /** Logits of every position of a prompt. */
   | { readonly kind: 'prefill'; readonly shape: GptShape; readonly length: number }
   /** Logits of one more token after `length` tokens, from a cache. */

@@ -3,6 +3,7 @@ import type { Case } from '../work.js'
 import { attentionCases } from './attention.js'
 import { gemmCases } from './gemm.js'
 import { gptCases } from './gpt.js'
+import { recurrentCases } from './recurrent.js'
 import { rowCases } from './rows.js'
 
 const coldStart: Case = {
@@ -13,4 +14,11 @@ const coldStart: Case = {
   expected: () => null,
 }
 
-export const cases: readonly Case[] = [...gemmCases, ...attentionCases, ...rowCases, ...gptCases, coldStart]
+export const cases: readonly Case[] = [
+  ...gemmCases,
+  ...attentionCases,
+  ...rowCases,
+  ...recurrentCases,
+  ...gptCases,
+  coldStart,
+]

@@ -41,10 +41,25 @@ const dispatch: Case = {
   }),
 }
 
+const OPS = 200
+/** A graph of so many small adds, built, hashed, looked up and run each time: the cost of an op is a 200th of it. */
+const chain: Case = {
+  name: `dispatch/graph/${OPS}x${LENGTH}`,
+  work: { kind: 'chain', length: LENGTH, ops: OPS },
+  flops: 0,
+  inputs: () => ({ x: noise(LENGTH, 1), y: noise(LENGTH, 2, 0.1) }),
+  expected: ({ x, y }: Inputs) => ({
+    chunks: [{ at: 0, values: Float64Array.from(x, (a, i) => a + OPS * y[i]) }],
+    size: LENGTH,
+    tolerance: 1e-5,
+  }),
+}
+
 export const rowCases: readonly Case[] = [
   softmax(1536, 128),
   softmax(512, 2048),
   norm(128, 768),
   norm(512, 768),
   dispatch,
+  chain,
 ]

@@ -4,6 +4,7 @@
  */
 import { coldStart } from '../cold-start.js'
 import { type GptShape, gptParameters, promptIds } from '../gpt.js'
+import { swapped } from '../layout.js'
 import { trainingBatch } from '../training-batch.js'
 import type { Abilities, Inputs, Prepared } from '../work.js'
 import type { Peer } from './index.js'
@@ -36,11 +37,14 @@ interface Jax {
     mean(a: A, axis: number, options: { keepdims: boolean }): A
     sum(a: A): A
     sqrt(a: A): A
+    tanh(a: A): A
+    split(a: A, parts: number, axis: number): A[]
     square(a: A): A
     zerosLike(a: A): A
   }
   readonly nn: {
     softmax(a: A, axis: number): A
+    sigmoid(a: A): A
     logSoftmax(a: A, axis: number): A
     gelu(a: A, options: { approximate: boolean }): A
     oneHot(ids: A, classes: number): A
@@ -120,18 +124,11 @@ function abilities(jax: Jax): Abilities {
     matmul: ({ m, n, k }, { a, b }) => repeated((x, y) => np.matmul(x, y), [f32(a, [m, k]), f32(b, [k, n])]),
     attention({ heads, length, dim, causal }, inputs) {
       // its layout is [batch, position, head, dim]
-      const turned = (x: Float32Array, outer: number, inner: number): Float32Array => {
-        const y = new Float32Array(x.length)
-        for (let i = 0; i < outer; i++)
-          for (let j = 0; j < inner; j++)
-            y.set(x.subarray((i * inner + j) * dim, (i * inner + j + 1) * dim), (j * outer + i) * dim)
-        return y
-      }
       const args = [inputs.q, inputs.k, inputs.v].map((x) =>
-        f32(turned(x, heads, length), [1, length, heads, dim]),
+        f32(swapped(x, heads, length, dim), [1, length, heads, dim]),
       )
       const prepared = repeated((q, k, v) => nn.dotProductAttention(q, k, v, { isCausal: causal }), args)
-      const output = async () => turned((await prepared.output()) as Float32Array, length, heads)
+      const output = async () => swapped((await prepared.output()) as Float32Array, length, heads, dim)
       return { ...prepared, output }
     },
     softmax: ({ rows, columns }, { x }) => repeated((a) => nn.softmax(a, -1), [f32(x, [rows, columns])]),
@@ -141,6 +138,66 @@ function abilities(jax: Jax): Abilities {
         [f32(x, [rows, columns]), f32(w, [columns]), f32(b, [columns])],
       ),
     add: ({ length }, { x, y }) => repeated((a, b) => a.add(b), [f32(x, [1, length]), f32(y, [1, length])]),
+    chain({ length, ops }, { x, y }) {
+      const args = [f32(x, [1, length]), f32(y, [1, length])]
+      const compiled = jax.jit((a: A, b: A): A => {
+        let z = a
+        for (let i = 0; i < ops; i++) z = z.add(b.ref)
+        b.dispose()
+        return z
+      })
+      const once = (): A => compiled(...(args.map((a) => a.ref) as [A, A]))
+      return {
+        async run() {
+          const z = once()
+          await jax.blockUntilReady(z)
+          z.dispose()
+        },
+        output: () => once().data(),
+        free: () => args.forEach((a) => a.dispose()),
+      }
+    },
+    lstm({ time, batch, hidden: n }, inputs) {
+      // one cell under jit, called for each step: a loop in its own words would be unrolled
+      const cell = jax.jit((x: A, h: A, c: A, wih: A, whh: A, b: A): [A, A] => {
+        const gates = np.matmul(x, wih).add(np.matmul(h, whh)).add(b)
+        const [i, f, g, o] = np.split(gates, 4, 1)
+        const next = nn
+          .sigmoid(f)
+          .mul(c)
+          .add(nn.sigmoid(i).mul(np.tanh(g)))
+        return [nn.sigmoid(o).mul(np.tanh(next.ref)), next]
+      })
+      const xs = Array.from({ length: time }, (_, t) =>
+        f32(inputs.x.slice(t * batch * n, (t + 1) * batch * n), [batch, n]),
+      )
+      const state = [f32(inputs.h0, [batch, n]), f32(inputs.c0, [batch, n])]
+      const weights = [
+        f32(inputs.w_ih, [n, 4 * n]),
+        f32(inputs.w_hh, [n, 4 * n]),
+        f32(inputs.b, [4 * n]),
+      ] as const
+      const once = (): A[] => {
+        let [h, c] = state.map((s) => s.ref)
+        return xs.map((x) => {
+          ;[h, c] = cell(x.ref, h, c, weights[0].ref, weights[1].ref, weights[2].ref)
+          return h.ref
+        })
+      }
+      return {
+        async run() {
+          const ys = once()
+          await jax.blockUntilReady(ys)
+          jax.tree.dispose(ys)
+        },
+        async output() {
+          const out = new Float32Array(time * batch * n)
+          for (const [t, y] of once().entries()) out.set(await y.data(), t * batch * n)
+          return out
+        },
+        free: () => jax.tree.dispose([xs, state, weights]),
+      }
+    },
     prefill({ shape, length }, inputs) {
       // tokens and positions are looked up beforehand: the rest is the same graph
       const { dModel: d } = shape

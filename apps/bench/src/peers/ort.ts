@@ -4,6 +4,7 @@
  */
 import { coldStart } from '../cold-start.js'
 import { type GptShape, promptIds } from '../gpt.js'
+import { swapped } from '../layout.js'
 import type { Abilities, Inputs, Maker, Prepared } from '../work.js'
 import { requirePeer, versionsOf } from './load.js'
 import { GraphWriter, type Value } from './onnx.js'
@@ -84,6 +85,53 @@ function abilities(ort: Ort, options: object, cold: () => Prepared): Abilities {
       )
       return session(bytes, { a: f32(x, dims), b: f32(y, dims) })
     },
+    chain({ length, ops }, { x, y }) {
+      const g = new GraphWriter()
+      const dims = [1, length]
+      let z = 'a'
+      for (let i = 0; i < ops; i++) z = g.node('Add', [z, 'b'], {}, i === ops - 1 ? 'y' : undefined)
+      const bytes = g.write(
+        [
+          { name: 'a', dims },
+          { name: 'b', dims },
+        ],
+        [{ name: 'y', dims }],
+      )
+      return session(bytes, { a: f32(x, dims), b: f32(y, dims) })
+    },
+    lstm({ time, batch, hidden: n }, inputs) {
+      // its weights are [1, 4 · hidden, input], its gates i, o, f, c
+      const turned = (w: Float32Array): Float32Array => {
+        const y = new Float32Array(w.length)
+        ;[0, 3, 1, 2].forEach((gate, at) => {
+          for (let j = 0; j < n; j++)
+            for (let c = 0; c < n; c++) y[(at * n + j) * n + c] = w[c * 4 * n + gate * n + j]
+        })
+        return y
+      }
+      const b = new Float32Array(8 * n)
+      ;[0, 3, 1, 2].forEach((gate, at) => {
+        b.set(inputs.b.subarray(gate * n, (gate + 1) * n), at * n)
+      })
+      const g = new GraphWriter()
+      const w = g.constant(turned(inputs.w_ih), [1, 4 * n, n])
+      const r = g.constant(turned(inputs.w_hh), [1, 4 * n, n])
+      const y = g.node('LSTM', ['x', w, r, g.constant(b, [1, 8 * n]), '', 'h', 'c'], { hidden_size: n }, 'y')
+      const state = [1, batch, n]
+      const bytes = g.write(
+        [
+          { name: 'x', dims: [time, batch, n] },
+          { name: 'h', dims: state },
+          { name: 'c', dims: state },
+        ],
+        [{ name: y, dims: [time, 1, batch, n] }],
+      )
+      return session(bytes, {
+        x: f32(inputs.x, [time, batch, n]),
+        h: f32(inputs.h0, state),
+        c: f32(inputs.c0, state),
+      })
+    },
     prefill({ shape, length }, weights) {
       const ids = BigInt64Array.from(promptIds(shape, length), BigInt)
       return session(gptGraph(shape, weights, length, 0), {
@@ -93,6 +141,7 @@ function abilities(ort: Ort, options: object, cold: () => Prepared): Abilities {
     async decode({ shape, length }, weights) {
       // keys and values of the prompt, from the graph that reads it
       const all = promptIds(shape, length + 1)
+      const dim = shape.dModel / shape.nHead
       const ids = (list: readonly number[]): OrtTensor =>
         new ort.Tensor('int64', BigInt64Array.from(list, BigInt), [1, list.length])
       const reader = await ort.InferenceSession.create(gptGraph(shape, weights, length, 0, true), options)
@@ -103,23 +152,13 @@ function abilities(ort: Ort, options: object, cold: () => Prepared): Abilities {
           .flat()
           .map((name) => [
             `past_${name}`,
-            f32(byHead(read[name].data, shape, length), [1, shape.nHead, length, shape.dModel / shape.nHead]),
+            f32(swapped(read[name].data, length, shape.nHead, dim), [1, shape.nHead, length, dim]),
           ]),
       )
       return session(gptGraph(shape, weights, 1, length, true), { ids: ids([all[length]]), ...past })
     },
     cold,
   }
-}
-
-/** [position, head · dim] → [head, position, dim]. */
-function byHead(x: Float32Array, { nHead, dModel }: GptShape, length: number): Float32Array {
-  const dim = dModel / nHead
-  const y = new Float32Array(x.length)
-  for (let t = 0; t < length; t++)
-    for (let h = 0; h < nHead; h++)
-      y.set(x.subarray(t * dModel + h * dim, t * dModel + (h + 1) * dim), (h * length + t) * dim)
-  return y
 }
 
 /**

@@ -31,6 +31,9 @@ interface Tf {
   square(a: T): T
   rsqrt(a: T): T
   tanh(a: T): T
+  sigmoid(a: T): T
+  split(a: T, parts: number, axis: number): T[]
+  concat(list: readonly T[], axis: number): T
   softmax(a: T): T
   logSoftmax(a: T): T
   reshape(a: T, shape: readonly number[]): T
@@ -145,6 +148,36 @@ function abilities(tf: Tf, cold: () => Prepared): Abilities {
     add({ length }, inputs) {
       const [x, y] = [tf.tensor(inputs.x, [1, length]), tf.tensor(inputs.y, [1, length])]
       return repeated(() => tf.add(x, y), [x, y])
+    },
+    chain({ length, ops }, inputs) {
+      const [x, y] = [tf.tensor(inputs.x, [1, length]), tf.tensor(inputs.y, [1, length])]
+      const build = (): T => {
+        let z = x
+        for (let i = 0; i < ops; i++) z = tf.add(z, y)
+        return z
+      }
+      return repeated(build, [x, y])
+    },
+    lstm({ time, batch, hidden: n }, inputs) {
+      const xs = Array.from({ length: time }, (_, t) =>
+        tf.tensor(inputs.x.slice(t * batch * n, (t + 1) * batch * n), [batch, n]),
+      )
+      const [h0, c0] = [tf.tensor(inputs.h0, [batch, n]), tf.tensor(inputs.c0, [batch, n])]
+      const wih = tf.tensor(inputs.w_ih, [n, 4 * n])
+      const whh = tf.tensor(inputs.w_hh, [n, 4 * n])
+      const b = tf.tensor(inputs.b, [4 * n])
+      const build = (): T => {
+        let [h, c] = [h0, c0]
+        const ys = xs.map((x) => {
+          const gates = tf.add(tf.add(tf.matMul(x, wih), tf.matMul(h, whh)), b)
+          const [i, f, g, o] = tf.split(gates, 4, 1)
+          c = tf.add(tf.mul(tf.sigmoid(f), c), tf.mul(tf.sigmoid(i), tf.tanh(g)))
+          h = tf.mul(tf.sigmoid(o), tf.tanh(c))
+          return h
+        })
+        return tf.concat(ys, 0)
+      }
+      return repeated(build, [...xs, h0, c0, wih, whh, b])
     },
     prefill({ shape, length }, inputs) {
       const w = weightTensors(shape, inputs)
