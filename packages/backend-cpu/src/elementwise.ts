@@ -95,7 +95,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
     run: Kernel,
     scratch?: KernelEntry['scratch'],
   ): KernelEntry => ({
-    strided: true,
+    ...referenceKernels[name],
     how: 'native',
     ...(scratch ? { scratch } : {}),
     run(call: KernelCall) {
@@ -180,7 +180,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
     ),
     // a cache is mostly copied: whole rows at a time, whatever the dtype
     update: {
-      strided: true,
+      ...referenceKernels.update,
       how: 'native',
       run(call: KernelCall) {
         const [cache, patch, offset] = call.inputs
@@ -199,7 +199,9 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
         if (!fits || !rowwise) return referenceKernels.update.run(call)
         const size = y.data.BYTES_PER_ELEMENT
         const bytes = kernels.memory.u8()
-        bytes.copyWithin(pointer(y), pointer(cache), pointer(cache) + y.size * size)
+        const [old, made] = [pointer(cache), pointer(y)]
+        // written over a donated cache, what is there already stays
+        if (old !== made) bytes.copyWithin(made, old, old + y.size * size)
         each(walk, [pointer(y) + at * y.strides[axis] * size, pointer(patch)], [size, size], ([py, px]) => {
           for (let r = 0; r < walk.rows; r++) {
             const p = px + r * from.row * size

@@ -1,6 +1,6 @@
 /** What the Backend contract promises beyond right numbers: round trips, ownership, reuse, memory that comes back. */
 
-import type { Backend, DType, Tensor, TypedArray } from '@heed/tensor'
+import type { Backend, DeviceBuffer, DType, GraphNode, Spec, Tensor, TypedArray } from '@heed/tensor'
 import * as t from '@heed/tensor'
 import { guise } from './guise.js'
 
@@ -17,6 +17,22 @@ const list = (data: ArrayLike<number | bigint>): string =>
   Array.from(data as ArrayLike<number>, String).join(', ')
 const equal = (got: ArrayLike<number | bigint>, want: ArrayLike<number | bigint>, what: string): void =>
   must(list(got) === list(want), `${what}: got ${list(got)}, expected ${list(want)}`)
+
+const node = (
+  op: string,
+  inputs: readonly number[],
+  to: readonly Spec[],
+  from: readonly Spec[] = [],
+  attrs: GraphNode['attrs'] = {},
+): GraphNode => ({
+  op,
+  attrs,
+  inputs: inputs.map((n) => ({ node: n, index: 0 })),
+  from,
+  to,
+  path: '',
+  site: null,
+})
 
 const stored: readonly [DType, TypedArray][] = [
   ['f32', Float32Array.of(0.5, -2, 3e7)],
@@ -134,6 +150,99 @@ export const contractCases: readonly ContractCase[] = [
         `bytesInUse went from ${before} to ${backend.bytesInUse} in 20 steps`,
       )
       must(Math.abs(Number((await state.data())[5]) - 1.0009765625 ** 23) < 1e-5, 'the state is wrong')
+    },
+  },
+  {
+    name: 'a donated input may be written over, never another one',
+    async check(backend) {
+      const cache: Spec = { shape: [2, 4, 3], dtype: 'f32' }
+      const patch: Spec = { shape: [2, 1, 3], dtype: 'f32' }
+      const offset: Spec = { shape: [], dtype: 'i32' }
+      const executable = await backend.compile({
+        key: 'conformance: a donated cache',
+        nodes: [
+          ...[cache, patch, offset].map((spec) => node('input', [], [spec])),
+          node('update', [0, 1, 2], [cache], [cache, patch, offset], { axis: 1 }),
+          node('mul', [1, 1], [patch], [patch, patch]),
+        ],
+        inputs: [0, 1, 2],
+        outputs: [
+          { node: 3, index: 0 },
+          { node: 4, index: 0 },
+        ],
+      })
+      const values = Float32Array.from({ length: 24 }, (_, i) => i)
+      const written = (from: ArrayLike<number>, at: number): number[] =>
+        Array.from(from, (v, i) => (Math.floor(i / 3) % 4 === at ? -1 : v))
+      const ones = backend.upload(new Float32Array(6).fill(-1), [2, 1, 3], 'f32')
+      const start = backend.upload(values, cache.shape, 'f32')
+      const run = async (from: DeviceBuffer, at: number, donated: boolean): Promise<DeviceBuffer> => {
+        const where = backend.upload(Int32Array.of(at), [], 'i32')
+        const [made, squares] = await executable.run([from, ones, where], [donated, false, false])
+        must(made !== from && squares !== ones, 'a result is the very buffer that came in')
+        equal(await backend.download(squares), [1, 1, 1, 1, 1, 1], 'squares')
+        backend.free(squares)
+        backend.free(where)
+        return made
+      }
+      const first = await run(start, 1, false)
+      equal(await backend.download(start), values, 'a cache that was not donated')
+      equal(await backend.download(first), written(values, 1), 'the result without donation')
+      backend.free(start)
+      let last = first
+      let inUse = 0
+      for (let step = 0; step < 4; step++) {
+        const made = await run(last, step, true)
+        // freeing what was given away is allowed and does nothing
+        backend.free(last)
+        last = made
+        if (step === 0) inUse = backend.bytesInUse
+        must(
+          backend.bytesInUse === inUse,
+          `bytesInUse went from ${inUse} to ${backend.bytesInUse} in step ${step}`,
+        )
+      }
+      equal(await backend.download(last), new Array(24).fill(-1), 'four donated steps')
+      equal(await backend.download(ones), new Array(6).fill(-1), 'an input that was not donated')
+      backend.free(last)
+      backend.free(ones)
+    },
+  },
+  {
+    name: 'donated inputs that others read, in any order and shape, give the right numbers',
+    async check(backend) {
+      const fresh = async (...shape: number[]): Promise<Tensor> => {
+        const x = t.add(t.reshape(t.iota(shape.reduce((a, b) => a * b, 1)), shape), 1)
+        await t.realize([x], { backend })
+        return x
+      }
+      const check = async (
+        what: string,
+        shape: number[],
+        build: (x: Tensor) => readonly Tensor[],
+      ): Promise<void> => {
+        const kept = await fresh(...shape)
+        const want = build(kept)
+        await t.realize(want, { backend })
+        const given = await fresh(...shape)
+        const got = build(given)
+        await t.realize(got, { backend, donate: [given] })
+        for (const [i, y] of got.entries())
+          equal(await y.data(), await want[i].data(), `${what}, result ${i}`)
+      }
+      await check('read turned beside itself', [3, 3], (x) => [t.sub(x, t.transpose(x))])
+      await check('read by its own rows', [3, 3], (x) => [t.sub(x, t.slice(x, [[1, 2]]))])
+      await check('read twice as it is', [4], (x) => [t.mul(x, x)])
+      await check('read again later', [4], (x) => [t.neg(x), t.sum(t.mul(x, 3)), t.mul(x, 2)])
+      await check('a view of it is a result', [2, 3], (x) => [t.neg(x), t.transpose(x), t.reshape(x, [6])])
+      await check('patched with a part of itself', [4, 2], (x) => [
+        t.update(x, t.slice(x, [[1, 4]]), t.constant(0, 'i32'), { axis: 0 }),
+      ])
+      await check('chosen by its own sign', [5], (x) => [t.where(t.less(x, 3), x, t.neg(x))])
+      await check('broadcast against a column of itself', [3, 3], (x) => [
+        t.maximum(x, t.slice(x, [null, [2, 3]])),
+        t.exp(t.neg(x)),
+      ])
     },
   },
   {

@@ -38,6 +38,8 @@ export interface DeviceBuffer {
   readonly shape: Shape
   readonly dtype: DType
   readonly bytes: number
+  /** Its memory was freed, or is another buffer's now; there is nothing to read any more. */
+  readonly gone?: boolean
 }
 
 /** What ran where. */
@@ -63,7 +65,11 @@ export interface Report {
 }
 
 export interface Executable {
-  /** `donated[i]`: the executable may write over input i. `realize` passes false: it frees donated buffers after the run. */
+  /**
+   * `donated[i]`: nobody needs input i afterwards, so a result may lie in its memory. It is then a new buffer, and the
+   * input is `gone`, also when the run fails after it was written over; a failing run leaves every other input whole.
+   * A backend may ignore this: donated buffers are freed after the run.
+   */
   run(inputs: readonly DeviceBuffer[], donated: readonly boolean[]): DeviceBuffer[] | Promise<DeviceBuffer[]>
   readonly report: Report
   dispose?(): void

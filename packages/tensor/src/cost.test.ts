@@ -61,7 +61,7 @@ describe('the cost of a graph', () => {
   it('of a block, forward', async () => {
     expect(await cost([block().out])).toMatchInlineSnapshot(`
       {
-        "arenaBytes": 57600,
+        "arenaBytes": 41088,
         "built": 20,
         "copies": 1,
         "nodes": 92,
@@ -82,7 +82,7 @@ describe('the cost of a graph', () => {
     )
     expect(await cost([loss, ...grad(loss, wrt)])).toMatchInlineSnapshot(`
       {
-        "arenaBytes": 152064,
+        "arenaBytes": 152576,
         "built": 59,
         "copies": 4,
         "nodes": 247,
@@ -101,7 +101,7 @@ describe('the cost of a graph', () => {
     const loss = sum(mul(carry[0], carry[0]))
     expect(await cost([loss, ...grad(loss, [w, x])])).toMatchInlineSnapshot(`
       {
-        "arenaBytes": 24000,
+        "arenaBytes": 23936,
         "built": 12,
         "copies": 2,
         "nodes": 16,

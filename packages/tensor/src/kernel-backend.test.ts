@@ -1,16 +1,20 @@
 import { describe, expect, it } from 'vitest'
-import type { Graph } from './backend.js'
+import type { Backend, Graph } from './backend.js'
 import { tensor } from './create.js'
 import { arrayOn, type DType } from './dtype.js'
+import { BackendError } from './errors.js'
 import type { Tensor } from './graph.js'
 import { type Kernel, kernelBackend, type Memory, type Region, reshapeStrides } from './kernel-backend.js'
-import { add, exp, mul, neg } from './ops/elementwise.js'
+import { detach } from './ops/define.js'
+import { add, exp, mul, neg, sub } from './ops/elementwise.js'
+import { embedding, update } from './ops/indexing.js'
 import { matmul } from './ops/matmul.js'
 import { sum } from './ops/reduce.js'
 import { scan } from './ops/scan.js'
 import { concat, full, reshape, slice, transpose } from './ops/shape.js'
 import { realize } from './realize.js'
 import { referenceKernels } from './reference/index.js'
+import { hostMemory } from './reference/memory.js'
 import { isContiguous, sizeOf, stridesOf } from './shape.js'
 
 interface At extends Region {
@@ -98,6 +102,119 @@ describe('the arena', () => {
     const want = (await values(x)).map((v) => Math.exp(v) * (1 + 1.5 ** 10))
     const found = await values(got)
     found.forEach((v, i) => expect(Math.abs(Number(v) - want[i])).toBeLessThan(1e-4))
+  })
+})
+
+/** A memory that remembers what was asked for, and refuses what is larger than `limit`. */
+function countedMemory() {
+  const inner = hostMemory('f32')
+  const memory = {
+    generation: 0,
+    asked: [] as number[],
+    limit: Number.POSITIVE_INFINITY,
+    get bytesInUse() {
+      return inner.bytesInUse
+    },
+    alloc(bytes: number) {
+      if (bytes > memory.limit) throw new BackendError(`no ${bytes} bytes`)
+      memory.asked.push(bytes)
+      return inner.alloc(bytes)
+    },
+    free: inner.free,
+    view: inner.view,
+    dispose: inner.dispose,
+  }
+  return memory
+}
+
+describe('donated inputs', () => {
+  const cacheOf = async (backend: Backend): Promise<Tensor> => {
+    const cache = full([4, 1000], 0)
+    cache.name = 'cache'
+    await realize([cache], { backend })
+    return cache
+  }
+  const at = (i: number): Tensor => tensor(i, { dtype: 'i32' })
+  const patched = (cache: Tensor, value: number, row: Tensor): Tensor =>
+    update(detach(cache), full([1, 1000], value), row, { axis: 0 })
+
+  it('are written over where they are: nothing of their size is asked for', async () => {
+    const memory = countedMemory()
+    const backend = on(memory)
+    let cache = await cacheOf(backend)
+    for (let i = 0; i < 4; i++) {
+      const next = patched(cache, i + 1, at(i))
+      memory.asked.length = 0
+      await realize([next], { backend, donate: [cache] })
+      expect(Math.max(0, ...memory.asked)).toBeLessThanOrEqual(4096)
+      await expect(cache.data()).rejects.toThrow('was donated to update')
+      cache = next
+    }
+    expect((await values(cache)).filter((_, i) => i % 1000 === 7)).toEqual([1, 2, 3, 4])
+    // every element of a state too
+    const doubled = mul(detach(cache), 2)
+    memory.asked.length = 0
+    await realize([doubled], { backend, donate: [cache] })
+    expect(Math.max(0, ...memory.asked)).toBeLessThanOrEqual(64)
+    expect((await values(doubled)).filter((_, i) => i % 1000 === 7)).toEqual([2, 4, 6, 8])
+  })
+  it('are left alone while another tensor holds them', async () => {
+    const backend = on(countedMemory())
+    const x = tensor([1, 2, 3])
+    // equal graphs are computed once and share what comes out
+    const [one, two] = [mul(x, 2), mul(x, 2)]
+    await realize([one, two], { backend })
+    const y = mul(detach(one), 10)
+    await realize([y], { backend, donate: [one] })
+    expect(await values(two)).toEqual([2, 4, 6])
+    // two leaves of one graph show one array
+    const square = mul(tensor([[1, 2], [3, 4]]), 1)
+    await realize([square], { backend })
+    const z = sub(detach(square), transpose(detach(square)))
+    await realize([z], { backend, donate: [square] })
+    expect(await values(z)).toEqual([0, -1, 1, 0])
+  })
+  it('survive a run that cannot begin', async () => {
+    const memory = countedMemory()
+    const backend = on(memory)
+    const cache = await cacheOf(backend)
+    const before = memory.bytesInUse
+    memory.limit = 30000
+    const big = full([10000], 1)
+    const next = patched(cache, 1, at(0))
+    await expect(realize([next, big], { backend, donate: [cache] })).rejects.toThrow('no 40000 bytes')
+    expect(await values(cache)).toEqual(new Array(4000).fill(0))
+    memory.limit = Number.POSITIVE_INFINITY
+    await realize([next], { backend, donate: [cache] })
+    expect((await values(next))[0]).toBe(1)
+    // the offset, an arena and the patch's number beside it
+    expect(memory.bytesInUse - before).toBeLessThan(8192)
+  })
+  it('survive a run that fails before it reaches them, and are lost, by name, in one that fails later', async () => {
+    const backend = on(countedMemory())
+    const cache = await cacheOf(backend)
+    const other = mul(tensor([1, 2, 3]), 1)
+    other.name = 'other'
+    await realize([other], { backend })
+    const table = tensor([[1], [2]])
+    const beyond = add(at(1), at(1))
+    // an index that only the run computes; what reads its result comes after it
+    const fails = embedding(table, beyond)
+    const early = update(detach(cache), mul(full([1, 1000], 1), reshape(fails, [1, 1])), at(0), { axis: 0 })
+    await expect(realize([early], { backend, donate: [cache] })).rejects.toThrow('index 2 is outside 0..1')
+    expect(await values(cache)).toEqual(new Array(4000).fill(0))
+
+    const late = [patched(cache, 1, at(0)), embedding(table, beyond), add(detach(other), 1)]
+    const inUse = backend.bytesInUse
+    await expect(realize(late, { backend, donate: [cache, other] })).rejects.toThrow(
+      /index 2 is outside 0\.\.1; the run had already written over donated tensors, which are lost: cache$/,
+    )
+    // the cache is gone; what was uploaded for the run stays
+    expect(backend.bytesInUse).toBeLessThan(inUse - 15000)
+    await expect(cache.data()).rejects.toThrow(
+      'tensor cache was donated to a run that failed and has no data any more',
+    )
+    expect(await values(other)).toEqual([1, 2, 3])
   })
 })
 

@@ -8,7 +8,7 @@ import { bytesOf, type DType, type Precision, type TypedArray } from './dtype.js
 import { BackendError, HeedError, showShape } from './errors.js'
 import type { Spec } from './graph.js'
 import { primitiveNames } from './ops/primitives.js'
-import { broadcastStrides, isContiguous, type Shape, sizeOf, stridesOf } from './shape.js'
+import { broadcastStrides, isContiguous, type Shape, sameShape, sizeOf, stridesOf } from './shape.js'
 
 /** A piece of a backend's memory. */
 export interface Region {
@@ -55,6 +55,11 @@ export interface KernelEntry {
   readonly strided?: boolean
   /** How the report names it. */
   readonly how?: 'native' | 'fused' | 'reference'
+  /**
+   * `inPlace[k]`: the inputs in whose memory output k may lie. The kernel reads element i of every input of that shape
+   * before it writes element i of the output, or, as `update` does, leaves what is already there.
+   */
+  readonly inPlace?: readonly (readonly number[])[]
   /** Bytes of working memory for this node. */
   scratch?(node: GraphNode): number
   /** True, or why this node is refused. */
@@ -91,6 +96,8 @@ interface Slot {
   last: number
   offset: number
   views: View[]
+  /** The dead input of the first step in whose memory the slot lies, if any. */
+  over: Slot[]
 }
 interface Value {
   slot: Slot
@@ -114,6 +121,13 @@ interface Step {
   scan: Program | null
 }
 
+/** Output `output` may take over the memory of input `input`, once `step` runs. */
+interface Takeover {
+  readonly output: number
+  readonly input: number
+  readonly step: number
+}
+
 const copyEntry = (run: Kernel): KernelEntry => ({ run, strided: true })
 
 /** A compiled graph: steps over views, whose arrays are bound before a run. */
@@ -123,12 +137,16 @@ class Program {
   readonly outputSlots: Slot[] = []
   readonly outputSpecs: Spec[] = []
   readonly arenaSlots: Slot[] = []
+  /** What may be written over a donated input. */
+  readonly takeovers: Takeover[] = []
   readonly counts = new Map<string, { op: string; how: 'native' | 'fused' | 'reference'; count: number }>()
   private readonly constantSlots: { slot: Slot; value: number; dtype: DType }[] = []
   private readonly values: Value[][] = []
   private constants: Region | null = null
   arenaBytes = 0
   copies = 0
+  /** The step that runs, or ran last. */
+  at = 0
   private boundArena: Region | null = null
   private boundOffset = -1
   private boundGeneration = -1
@@ -153,6 +171,11 @@ class Program {
     graph.outputs.forEach((r, k) => {
       this.finish(r, k)
     })
+    this.outputSlots.forEach((slot, output) => {
+      for (const from of slot.over)
+        if (from.kind === 'input' && from.last === slot.first)
+          this.takeovers.push({ output, input: from.index, step: slot.first })
+    })
     this.layout()
   }
 
@@ -165,6 +188,7 @@ class Program {
       last: this.steps.length,
       offset: 0,
       views: [],
+      over: [],
     }
     if (kind === 'arena') this.arenaSlots.push(slot)
     return slot
@@ -199,7 +223,8 @@ class Program {
   private plan(n: GraphNode): Value[] {
     if (n.op === 'input') {
       const spec = n.to[0]
-      const slot = this.slot('input', this.inputSlots.length, 0)
+      const bytes = sizeOf(spec.shape) * bytesOf(spec.dtype, this.precision)
+      const slot = this.slot('input', this.inputSlots.length, bytes)
       this.inputSlots.push(slot)
       return [{ slot, offset: 0, shape: spec.shape, strides: stridesOf(spec.shape), dtype: spec.dtype }]
     }
@@ -236,6 +261,11 @@ class Program {
     const at = this.steps.length
     const scratch = scratchBytes > 0 ? this.fresh({ shape: [scratchBytes], dtype: 'u8' }) : null
     for (const v of [...inputs, ...outputs, ...(scratch ? [scratch] : [])]) v.slot.last = at
+    entry.inPlace?.forEach((candidates, k) => {
+      for (const i of candidates)
+        if (i < inputs.length && this.fitsOver(outputs[k], inputs[i], inputs))
+          outputs[k].slot.over.push(inputs[i].slot)
+    })
     this.steps.push({
       entry,
       call: {
@@ -256,6 +286,19 @@ class Program {
     const seen = this.counts.get(key)
     if (seen) seen.count++
     else this.counts.set(key, { op, how, count: 1 })
+  }
+
+  /** Whether `out` may lie where `from` does: both whole, of one size, and the step reads that memory in one order only. */
+  private fitsOver(out: Value, from: Value, inputs: readonly Value[]): boolean {
+    const whole = (v: Value): boolean =>
+      v.offset === 0 &&
+      isContiguous(v.shape, v.strides) &&
+      v.slot.bytes === sizeOf(v.shape) * bytesOf(v.dtype, this.precision)
+    return (
+      out.slot.bytes === from.slot.bytes &&
+      sameShape(out.shape, from.shape) &&
+      inputs.every((v) => v.slot !== from.slot || (whole(v) && sameShape(v.shape, from.shape)))
+    )
   }
 
   private viewOp(n: GraphNode, v: Value): Value {
@@ -329,11 +372,19 @@ class Program {
       starts[s.first]?.push(s)
       ends[s.last]?.push(s)
     }
+    // whose memory a later slot took over
+    const passed = new Set<Slot>()
     let free: { offset: number; bytes: number }[] = []
     let top = 0
     for (let i = 0; i < this.steps.length; i++) {
       for (const s of starts[i]) {
         const need = align(s.bytes)
+        const under = s.over.find((o) => o.kind === 'arena' && o.last === i && !passed.has(o))
+        if (under) {
+          s.offset = under.offset
+          passed.add(under)
+          continue
+        }
         let best = -1
         for (let k = 0; k < free.length; k++)
           if (free[k].bytes >= need && (best < 0 || free[k].bytes < free[best].bytes)) best = k
@@ -347,7 +398,7 @@ class Program {
           top += need
         }
       }
-      for (const s of ends[i]) free = release(free, s.offset, align(s.bytes))
+      for (const s of ends[i]) if (!passed.has(s)) free = release(free, s.offset, align(s.bytes))
     }
     this.arenaBytes = top
   }
@@ -403,7 +454,9 @@ class Program {
   }
 
   run(): void {
-    for (const step of this.steps) {
+    for (let i = 0; i < this.steps.length; i++) {
+      const step = this.steps[i]
+      this.at = i
       try {
         if (step.scan && this.boundArena)
           runScan(step.scan, step.call, this.boundArena, this.boundOffset + (step.scratchSlot as Slot).offset)
@@ -600,6 +653,28 @@ class KernelBuffer implements DeviceBuffer {
     readonly bytes: number,
     public region: Region | null,
   ) {}
+  get gone(): boolean {
+    return this.region === null
+  }
+}
+
+/** Which donated inputs this run writes over, each for one output. An array that two inputs show is left alone. */
+function takeoversOf(
+  program: Program,
+  inputs: readonly DeviceBuffer[],
+  donated: readonly boolean[],
+): Takeover[] {
+  const chosen: Takeover[] = []
+  for (const t of program.takeovers) {
+    const from = inputs[t.input]
+    if (
+      donated[t.input] &&
+      inputs.indexOf(from) === inputs.lastIndexOf(from) &&
+      !chosen.some((c) => c.output === t.output || c.input === t.input)
+    )
+      chosen.push(t)
+  }
+  return chosen
 }
 
 /** A Backend from a kernel table and a memory. */
@@ -615,6 +690,8 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
     const bytes = sizeOf(shape) * bytesOf(dtype, precision)
     return new KernelBuffer(shape, dtype, bytes, memory.alloc(bytes))
   }
+  const named = (shape: Shape, dtype: DType, region: Region): KernelBuffer =>
+    new KernelBuffer(shape, dtype, sizeOf(shape) * bytesOf(dtype, precision), region)
   const arrayOf = (b: DeviceBuffer): TypedArray => {
     const region = (b as KernelBuffer).region
     if (!region) throw new BackendError(`backend '${name}': the buffer was freed`)
@@ -659,7 +736,7 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
       }
       return {
         report,
-        run(inputs) {
+        run(inputs, donated) {
           alive()
           if (arena === null || arena.bytes < program.arenaBytes) {
             if (arena) memory.free(arena)
@@ -668,18 +745,30 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
           }
           program.prepare()
           options.prepare?.()
-          const outputs = program.outputSpecs.map((s) => make(s.shape, s.dtype))
+          const over = takeoversOf(program, inputs, donated)
+          const outputs: KernelBuffer[] = []
           try {
+            program.outputSpecs.forEach((s, k) => {
+              const from = over.find((t) => t.output === k)
+              const region = from && (inputs[from.input] as KernelBuffer).region
+              outputs.push(region ? named(s.shape, s.dtype, region) : make(s.shape, s.dtype))
+            })
             // views are taken last: every allocation may move the memory
             const bound = (b: DeviceBuffer): BoundArray => ({ data: arrayOf(b), offset: 0 })
-            program.bind(
-              arena,
-              0,
-              inputs.map((buffer) => ({ ...bound(buffer), buffer })),
-              outputs.map(bound),
-            )
+            const whole = (buffer: DeviceBuffer, i: number): BoundArray =>
+              // what will be written over is nothing to keep anything for
+              over.some((t) => t.input === i) ? bound(buffer) : { ...bound(buffer), buffer }
+            program.bind(arena, 0, inputs.map(whole), outputs.map(bound))
+            program.at = -1
+            for (const t of over) disown(inputs[t.input] as KernelBuffer)
             program.run()
           } catch (error) {
+            // a donated input that no step wrote over yet is as it was
+            for (const t of over) {
+              const out = outputs[t.output]
+              if (!out || program.at >= t.step) continue
+              ;(inputs[t.input] as KernelBuffer).region = disown(out)
+            }
             for (const b of outputs) freeBuffer(b)
             throw error
           }
@@ -714,11 +803,15 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
     },
   }
 
-  function freeBuffer(buffer: KernelBuffer): void {
-    if (buffer.region) {
-      memory.free(buffer.region)
-      options.freed?.(buffer)
-    }
+  /** The buffer has no memory any more: it was freed, or is another buffer's. */
+  function disown(buffer: KernelBuffer): Region | null {
+    const { region } = buffer
     buffer.region = null
+    if (region) options.freed?.(buffer)
+    return region
+  }
+  function freeBuffer(buffer: KernelBuffer): void {
+    const region = disown(buffer)
+    if (region) memory.free(region)
   }
 }

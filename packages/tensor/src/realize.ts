@@ -164,10 +164,13 @@ async function runNow(
   if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
   const plan = await planFor(todo, signature, backend, cache, options.strict ?? false)
   const { values, temporary } = bindLeaves(plan, signature.leaves, backend)
+  const givenAway = givenAwayOf(options.donate ?? [])
   let isDone = false
   try {
-    for (const segment of plan.segments) await runSegment(segment, values, temporary)
+    for (let i = 0; i < plan.segments.length; i++) await runSegment(plan, i, values, temporary, givenAway)
     isDone = true
+  } catch (error) {
+    throw withLosses(error, options.donate ?? [])
   } finally {
     for (const [owner, buffer] of temporary)
       if (!isDone || !plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
@@ -209,6 +212,29 @@ function donate(t: Tensor, to: Tensor): void {
 /** Frees a tensor's memory now; reading it later throws. */
 export function release(t: Tensor): void {
   if (t.value) donate(t, t)
+}
+
+/** Buffers that this run may write over: donated, and held by no other tensor. */
+function givenAwayOf(tensors: readonly Tensor[]): Set<DeviceBuffer> {
+  const buffers = new Set<DeviceBuffer>()
+  for (const { value } of tensors) {
+    const buffer = value?.device?.buffer as DeviceBuffer | undefined
+    if (buffer && (holders.get(buffer) ?? 1) === 1) buffers.add(buffer)
+  }
+  return buffers
+}
+/** A run that fails after it wrote over donated tensors says which are lost; the others are as they were. */
+function withLosses(error: unknown, donated: readonly Tensor[]): unknown {
+  const lost = donated.filter((t) => (t.value?.device?.buffer as DeviceBuffer | undefined)?.gone)
+  if (lost.length === 0) return error
+  for (const t of lost) {
+    donate(t, t)
+    ;(t.value as TensorValue).donatedTo = 'a run that failed'
+  }
+  const names = lost.map((t) => t.name ?? t.node.op.name).join(', ')
+  if (error instanceof Error)
+    error.message += `; the run had already written over donated tensors, which are lost: ${names}`
+  return error
 }
 
 function requireReadable(t: Tensor): void {
@@ -457,10 +483,13 @@ function cut(graph: Graph, refused: readonly boolean[]): Part[] {
 }
 
 async function runSegment(
-  segment: Segment,
+  plan: Plan,
+  at: number,
   values: Map<string, Held>,
   temporary: [Backend, DeviceBuffer][],
+  givenAway: ReadonlySet<DeviceBuffer>,
 ): Promise<void> {
+  const segment = plan.segments[at]
   const inputs: DeviceBuffer[] = []
   for (const name of segment.reads) {
     const held = values.get(name) as Held
@@ -478,7 +507,10 @@ async function runSegment(
   }
   const made = await segment.executable.run(
     inputs,
-    inputs.map(() => false),
+    inputs.map(
+      (b, i) =>
+        givenAway.has(b) && !plan.segments.some((s, k) => k > at && s.reads.includes(segment.reads[i])),
+    ),
   )
   segment.makes.forEach((name, i) => {
     values.set(name, { backend: segment.backend, buffer: made[i] })

@@ -110,7 +110,7 @@ it('a two-layer decoder, forward', async () => {
   const before = planCount(backend)
   expect(facts(await realize([y]))).toMatchInlineSnapshot(`
     {
-      "arenaBytes": 3840,
+      "arenaBytes": 2560,
       "copies": 2,
       "nodes": 203,
       "outputBytes": 220,
@@ -132,7 +132,7 @@ it('the same with gradients and an update: a training step', async () => {
   const before = planCount(backend)
   expect(facts(await realize(outputs))).toMatchInlineSnapshot(`
     {
-      "arenaBytes": 16384,
+      "arenaBytes": 16320,
       "copies": 6,
       "nodes": 600,
       "outputBytes": 7588,
@@ -163,7 +163,7 @@ it('a recurrent cell over 32 steps, forward and gradient', async () => {
   expect(countNodes(outputs)).toMatchInlineSnapshot(`11`)
   expect(facts(await realize(outputs))).toMatchInlineSnapshot(`
     {
-      "arenaBytes": 18368,
+      "arenaBytes": 19520,
       "copies": 5,
       "nodes": 15,
       "outputBytes": 900,

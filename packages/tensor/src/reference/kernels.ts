@@ -12,10 +12,12 @@ import { erfDouble } from './erf.js'
 import { choose, forLanes, forRows, map1, map2, mergeAxes } from './loops.js'
 
 const entry = (run: Kernel): KernelEntry => ({ run, strided: true, how: 'reference' })
+/** Element by element, so that the result may take the place of an operand. */
+const elementwise = (run: Kernel): KernelEntry => ({ ...entry(run), inPlace: [[0, 1, 2]] })
 const unary = (f: (a: number) => number): KernelEntry =>
-  entry(({ inputs: [x], outputs: [y] }) => map1(y, x, f))
+  elementwise(({ inputs: [x], outputs: [y] }) => map1(y, x, f))
 const binary = (f: (a: number, b: number) => number): KernelEntry =>
-  entry(({ inputs: [a, b], outputs: [y] }) => map2(y, a, b, f))
+  elementwise(({ inputs: [a, b], outputs: [y] }) => map2(y, a, b, f))
 /** Planned as a view, never run. */
 const view: KernelEntry = entry(() => {
   throw new Error('a view does not run')
@@ -305,10 +307,16 @@ const atOffset = (offset: View, size: number, room: number, what: string): numbe
     throw new ValueError(`${what}: offset ${at} + ${size} is outside 0..${room}`)
   return at
 }
+/** Whether a result lies where its input does; both are whole arrays then. */
+const isSamePlace = (y: View, x: View): boolean =>
+  y.data.buffer === x.data.buffer &&
+  y.data.byteOffset + y.offset * y.data.BYTES_PER_ELEMENT ===
+    x.data.byteOffset + x.offset * x.data.BYTES_PER_ELEMENT
+
 const update: Kernel = ({ inputs: [cache, patch, offset], outputs: [y], attrs }) => {
   const axis = attrs.axis as number
-  map1(y, cache, (v) => v)
   const at = atOffset(offset, patch.shape[axis], cache.shape[axis], 'the cache is full')
+  if (!isSamePlace(y, cache)) map1(y, cache, (v) => v)
   const target: View = { ...y, shape: patch.shape, offset: y.offset + at * y.strides[axis] }
   map1(target, patch, (v) => v)
 }
@@ -346,11 +354,11 @@ function random(call: KernelCall, write: (bits: number) => number): void {
 export const referenceKernels: Readonly<Record<PrimitiveName, KernelEntry>> = {
   add: binary((a, b) => a + b),
   sub: binary((a, b) => a - b),
-  mul: entry(({ inputs: [a, b], outputs: [y] }) =>
+  mul: elementwise(({ inputs: [a, b], outputs: [y] }) =>
     // whole numbers wrap at 32 bits, where a product of doubles would lose its low ones
     map2(y, a, b, y.dtype === 'i32' ? Math.imul : (p, q) => p * q),
   ),
-  div: entry(({ inputs: [a, b], outputs: [y] }) =>
+  div: elementwise(({ inputs: [a, b], outputs: [y] }) =>
     map2(y, a, b, y.dtype === 'i32' ? (p, q) => Math.trunc(p / q) : (p, q) => p / q),
   ),
   pow: binary(pow),
@@ -369,8 +377,8 @@ export const referenceKernels: Readonly<Record<PrimitiveName, KernelEntry>> = {
   tanh: unary(Math.tanh),
   erf: unary(erfDouble),
   floor: unary(Math.floor),
-  cast: entry(cast),
-  where: entry(({ inputs: [c, a, b], outputs: [y] }) => choose(y, c, a, b)),
+  cast: elementwise(cast),
+  where: elementwise(({ inputs: [c, a, b], outputs: [y] }) => choose(y, c, a, b)),
   sum: entry(({ inputs: [x], outputs: [y] }) => reduce(x, y, 0, (a, v) => a + v)),
   max: entry(({ inputs: [x], outputs: [y] }) =>
     reduce(x, y, x.dtype === 'i32' ? -(2 ** 31) : Number.NEGATIVE_INFINITY, larger),
@@ -390,7 +398,7 @@ export const referenceKernels: Readonly<Record<PrimitiveName, KernelEntry>> = {
   takeAdd: entry(takeAdd),
   gather: entry(gather),
   scatterAdd: entry(scatterAdd),
-  update: entry(update),
+  update: { ...entry(update), inPlace: [[0]] },
   dynamicSlice: entry(dynamicSlice),
   iota: entry(iota),
   randomBits: entry((call) => random(call, (bits) => bits)),
