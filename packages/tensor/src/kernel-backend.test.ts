@@ -168,7 +168,13 @@ describe('donated inputs', () => {
     await realize([y], { backend, donate: [one] })
     expect(await values(two)).toEqual([2, 4, 6])
     // two leaves of one graph show one array
-    const square = mul(tensor([[1, 2], [3, 4]]), 1)
+    const square = mul(
+      tensor([
+        [1, 2],
+        [3, 4],
+      ]),
+      1,
+    )
     await realize([square], { backend })
     const z = sub(detach(square), transpose(detach(square)))
     await realize([z], { backend, donate: [square] })
