@@ -7,10 +7,11 @@ import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadModel } from '@heed/models'
 import { type Tensor, tensor, trace } from '@heed/tensor'
+import type { Phase } from './batches.js'
 import { HELD_OUT } from './corpus.js'
 import { best, demoTop, headScores, heldOutLoss, heldOutLossOf, type Measured, nameTest } from './measure.js'
 import { kneserNey } from './ngram.js'
-import { phases, SEED, shape, steps } from './recipe.js'
+import { grownPhases, phases, SEED, shape } from './recipe.js'
 import { loadTokens } from './tokens.js'
 
 const STRIDE = 128
@@ -76,24 +77,35 @@ const head = (kind: 'previous' | 'induction' | 'duplicate') => {
   const h = best(scores, kind)
   return { layer: h.layer, head: h.head, score: round(h[kind]) }
 }
-const lines = await Promise.all(
-  ['checkpoints', 'checkpoints-2'].map((part) =>
-    readFile(join(folder, '..', part, 'metrics.jsonl'), 'utf8').catch(() => ''),
-  ),
-)
-const metrics = lines
-  .flatMap((part) => part.split('\n'))
-  .filter(Boolean)
-  .map((line) => JSON.parse(line) as { tokens: number; seconds: number })
+interface Made {
+  steps: number
+  tokens: number
+  minutes?: number
+}
+/** What the checkpoints' records say; without any, what the recipe asks for. */
+async function made(parts: readonly string[], asked: readonly Phase[]): Promise<Made> {
+  const files = await Promise.all(
+    parts.map((part) => readFile(join(folder, '..', part, 'metrics.jsonl'), 'utf8').catch(() => '')),
+  )
+  const records = files
+    .flatMap((file) => file.split('\n'))
+    .filter(Boolean)
+    .map((line) => JSON.parse(line) as { tokens: number; seconds: number })
+  const total = <T>(of: readonly T[], n: (x: T) => number): number => of.reduce((sum, x) => sum + n(x), 0)
+  if (records.length === 0)
+    return { steps: total(asked, (p) => p.steps), tokens: total(asked, (p) => p.steps * p.rows * p.length) }
+  return {
+    steps: records.length,
+    tokens: total(records, (m) => m.tokens),
+    minutes: round(total(records, (m) => m.seconds) / 60, 1),
+  }
+}
 const card = {
   parameters: [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0),
   bytes: (await stat(join(folder, 'model.safetensors'))).size,
   training: {
-    steps: metrics.length || steps,
-    tokens: metrics.length
-      ? metrics.reduce((sum, m) => sum + m.tokens, 0)
-      : phases.reduce((sum, p) => sum + p.steps * p.rows * p.length, 0),
-    ...(metrics.length ? { minutes: round(metrics.reduce((sum, m) => sum + m.seconds, 0) / 60, 1) } : {}),
+    small: await made(['checkpoints', 'checkpoints-2'], phases),
+    grown: await made(['checkpoints-3'], grownPhases),
     seed: SEED,
     textTokens: data.text.length,
     storyTokens: data.stories.length,

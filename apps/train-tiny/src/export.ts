@@ -3,11 +3,15 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parameters } from '@heed/tensor'
 import { saveSafetensors, type TensorToWrite, toF16 } from '@heed/weights'
-import { hfConfig, type TinyModel } from './model.js'
-import { shape } from './recipe.js'
+import { hfConfig, type Shape, type TinyModel } from './model.js'
 import type { TokenData } from './tokens.js'
 
-export async function exportModel(folder: string, model: TinyModel, data: TokenData): Promise<void> {
+export async function exportModel(
+  folder: string,
+  model: TinyModel,
+  shape: Shape,
+  data: TokenData,
+): Promise<void> {
   await mkdir(folder, { recursive: true })
   const tensors = new Map<string, TensorToWrite>()
   for (const [name, p] of parameters(model)) {

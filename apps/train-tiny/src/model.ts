@@ -20,7 +20,10 @@ import {
   tensor,
   transpose,
 } from '@heed/tensor'
-import { rng } from './rng.js'
+import { normals, rng } from './rng.js'
+
+/** Parameters under their Hugging Face names, row-major. */
+export type Values = Map<string, { shape: number[]; data: Float32Array }>
 
 export interface Shape {
   layers: number
@@ -85,22 +88,10 @@ export interface InitOptions {
  * - the queries of `shiftedHeads` heads of the first layer are turned back by one position.
  * Everything is learned from there; nothing is frozen.
  */
-export function initialValues(
-  s: Shape,
-  o: InitOptions,
-): Map<string, { shape: number[]; data: Float32Array }> {
+export function initialValues(s: Shape, o: InitOptions): Values {
   const r = rng(o.seed)
-  const normal = (n: number, std: number): Float32Array => {
-    const out = new Float32Array(n)
-    for (let i = 0; i < n; i += 2) {
-      const radius = Math.sqrt(-2 * Math.log(1 - r.next())) * std
-      const angle = 2 * Math.PI * r.next()
-      out[i] = radius * Math.cos(angle)
-      if (i + 1 < n) out[i + 1] = radius * Math.sin(angle)
-    }
-    return out
-  }
-  const values = new Map<string, { shape: number[]; data: Float32Array }>()
+  const normal = (n: number, std: number): Float32Array => normals(r, n, std)
+  const values: Values = new Map()
   const put = (name: string, shape: number[], data: Float32Array): void =>
     void values.set(name, { shape, data })
   const ones = (name: string, n: number): void => put(name, [n], new Float32Array(n).fill(1))
@@ -169,16 +160,12 @@ export function initialValues(
  * of the values, so that a head starts by taking away what it looks at. Who gives cannot be who receives: heads that
  * start by copying hardly ever learn to say so.
  */
-export function turnedAttention(
-  s: Shape,
-  layer: number,
-  seed: number,
-): Map<string, { shape: number[]; data: Float32Array }> {
+export function turnedAttention(s: Shape, layer: number, seed: number): Values {
   const fresh = initialValues(
     { ...s, layers: 1, vocabSize: 1, context: 1 },
     { seed, embed: 0, position: 0, matrix: TURNED_MATRIX, shiftedHeads: 0, shiftGain: 1 },
   )
-  const values = new Map<string, { shape: number[]; data: Float32Array }>()
+  const values: Values = new Map()
   for (const [name, { shape, data }] of fresh) {
     if (!name.startsWith('h.0.attn.')) continue
     values.set(name.replace('h.0.', `h.${layer}.`), {
@@ -192,10 +179,7 @@ export function turnedAttention(
 const TURNED_MATRIX = 0.06
 
 /** The module over given values: ids [batch, position] → logits [batch, position, vocab]. */
-export function tinyModel(
-  s: Shape,
-  values: ReadonlyMap<string, { shape: number[]; data: Float32Array }>,
-): TinyModel {
+export function tinyModel(s: Shape, values: Values): TinyModel {
   const get = (name: string): Tensor => {
     const v = values.get(name)
     if (!v) throw new Error(`tinyModel: no value for ${name}`)

@@ -1,9 +1,13 @@
 /** The numbers of the run that made the built-in model, in one place; the README says where they come from. */
 import type { Phase } from './batches.js'
+import type { GrowOptions } from './grow.js'
 import type { InitOptions, Shape } from './model.js'
 import { VOCAB_SIZE } from './tokens.js'
 
-export const shape: Shape = { layers: 3, heads: 4, dModel: 128, context: 256, vocabSize: VOCAB_SIZE }
+/** The model is trained small first, then grown to the shape that is shipped. */
+export const smallShape: Shape = { layers: 3, heads: 4, dModel: 128, context: 256, vocabSize: VOCAB_SIZE }
+export const shape: Shape = { ...smallShape, layers: 4, heads: 6, dModel: 192 }
+export const growth: GrowOptions = { seed: 10, matrix: 0.06 }
 export const init: InitOptions = {
   seed: 0,
   embed: 0.1,
@@ -106,6 +110,18 @@ export function rate(step: number): number {
   const since = step - LONG_FROM
   return LONG * Math.min(1, (since + 1) / WARM_AGAIN) * fall(since / (steps - LONG_FROM))
 }
+/** After growing: mostly text, and enough of the rest that no head forgets what it does. */
+export const grownPhases: readonly Phase[] = [
+  phase(1500, [16, 128], { text: 13, stories: 1, direct: 1, repeats: 1 }),
+  phase(1000, [8, 256], { text: 6, stories: 0, direct: 1, repeats: 1 }),
+]
+export const grownSteps = grownPhases.reduce((sum, p) => sum + p.steps, 0)
+const GROWN = 1.5e-3
+const GROWN_WARM = 100
+/** A warm-up of 100 steps to 1.5e-3, then a cosine to a twentieth of it. */
+export const grownRate = (step: number): number =>
+  GROWN * Math.min(1, (step + 1) / GROWN_WARM) * fall(step / grownSteps)
+
 export const betas: readonly [number, number] = [0.9, 0.95]
 export const weightDecay = 0.1
 export const clip = 1

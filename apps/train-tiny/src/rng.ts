@@ -1,6 +1,6 @@
 /**
- * A small seeded random source for data only: 32 bits of state, the same draws on every machine.
- * It is no source for weights or dropout: those use the library's own keys.
+ * A small seeded random source for data and initial values: 32 bits of state, the same draws on every machine.
+ * It is no source for dropout, which uses the library's own keys.
  */
 export interface Rng {
   /** Uniform in [0, 1). */
@@ -46,6 +46,18 @@ export function rng(seed: number): Rng {
       return pool.slice(0, count)
     },
   }
+}
+
+/** n normal draws (Box and Muller 1958). */
+export function normals(r: Rng, n: number, std: number): Float32Array {
+  const out = new Float32Array(n)
+  for (let i = 0; i < n; i += 2) {
+    const radius = Math.sqrt(-2 * Math.log(1 - r.next())) * std
+    const angle = 2 * Math.PI * r.next()
+    out[i] = radius * Math.cos(angle)
+    if (i + 1 < n) out[i + 1] = radius * Math.sin(angle)
+  }
+  return out
 }
 
 /** FNV-1a, for splits that must not depend on the order of draws. */
