@@ -20,8 +20,10 @@ import { loadPart, storePart } from './vector'
 // @ts-ignore: decorator
 @inline export const SIGMOID: i32 = 7
 
-// 1, ½, √½, −1.702, −2·√(2/π), 0.044715
-const TABLE: usize = memory.data<f32>([1.0, 0.5, 0.70710678118654752, -1.702, -1.5957691216057308, 0.044715])
+// 1, ½, √½, −1.702, −2·√(2/π), 0.044715; then for derivatives 1/√(2π), √(2/π), 3·0.044715, ¼, ½·1.702
+const TABLE: usize = memory.data<f32>([
+  1.0, 0.5, 0.70710678118654752, -1.702, -1.5957691216057308, 0.044715, 0.3989422804014327, 0.7978845608028654, 0.134145, 0.25, 0.851,
+])
 
 // @ts-ignore: decorator
 @inline function c(i: usize): v128 {
@@ -70,4 +72,75 @@ export function activateRow(form: i32, n: i32, x: usize, y: usize): void {
     case TANH: rowLoop(TANH, n, x, y); break
     default: rowLoop(SIGMOID, n, x, y)
   }
+}
+
+/** dy·(σ + u·2σ(1 − σ)) with σ = ½(1 + tanh u) and t = tanh u. */
+// @ts-ignore: decorator
+@inline function gateSlope(u: v128, t: v128, dy: v128): v128 {
+  const sigma = f32x4.mul(c(1), f32x4.add(c(0), t))
+  return f32x4.mul(dy, f32x4.add(sigma, f32x4.mul(u, f32x4.mul(c(1), f32x4.sub(c(0), f32x4.mul(t, t))))))
+}
+
+/** dy·f′(x) of four floats; `form` is a constant to the compiler. Of tanh x is the result, not the argument. */
+// @ts-ignore: decorator
+@inline function slope4(form: i32, x: v128, dy: v128): v128 {
+  if (form == GELU) {
+    const density = f32x4.mul(c(6), expAny4(f32x4.neg(f32x4.mul(c(1), f32x4.mul(x, x)))))
+    const below = f32x4.mul(c(1), f32x4.add(c(0), erf4(f32x4.mul(x, c(2)))))
+    return f32x4.mul(dy, f32x4.add(below, f32x4.mul(x, density)))
+  }
+  if (form == GELU_TANH) {
+    const square = f32x4.mul(x, x)
+    const t = tanh4(f32x4.mul(c(7), f32x4.add(x, f32x4.mul(c(5), f32x4.mul(x, square)))))
+    const inner = f32x4.mul(c(7), f32x4.add(c(0), f32x4.mul(c(8), square)))
+    const half = f32x4.mul(c(1), x)
+    const left = f32x4.mul(c(1), f32x4.add(c(0), t))
+    return f32x4.mul(dy, f32x4.add(left, f32x4.mul(half, f32x4.mul(f32x4.sub(c(0), f32x4.mul(t, t)), inner))))
+  }
+  if (form == GELU_QUICK || form == SILU) {
+    const u = f32x4.mul(x, c(form == SILU ? 1 : 10))
+    return gateSlope(u, tanh4(u), dy)
+  }
+  if (form == RELU) return v128.and(dy, f32x4.gt(x, f32x4.splat(0)))
+  if (form == TANH) return f32x4.mul(dy, f32x4.sub(c(0), f32x4.mul(x, x)))
+  const t = tanh4(f32x4.mul(c(1), x))
+  return f32x4.mul(dy, f32x4.mul(c(9), f32x4.sub(c(0), f32x4.mul(t, t))))
+}
+
+// @ts-ignore: decorator
+@inline function slopeLoop(form: i32, n: i32, x: usize, dy: usize, dx: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(dx, slope4(form, v128.load(x), v128.load(dy)))
+    x += 16
+    dy += 16
+    dx += 16
+  }
+  if (n > 0) storePart(dx, n, slope4(form, loadPart(x, n), loadPart(dy, n)))
+}
+
+/** dx[i] = dy[i]·f′(x[i]) for n neighbouring floats. */
+export function slopeRow(form: i32, n: i32, x: usize, dy: usize, dx: usize): void {
+  switch (form) {
+    case GELU: slopeLoop(GELU, n, x, dy, dx); break
+    case GELU_TANH: slopeLoop(GELU_TANH, n, x, dy, dx); break
+    case GELU_QUICK: slopeLoop(GELU_QUICK, n, x, dy, dx); break
+    case SILU: slopeLoop(SILU, n, x, dy, dx); break
+    case RELU: slopeLoop(RELU, n, x, dy, dx); break
+    case TANH: slopeLoop(TANH, n, x, dy, dx); break
+    default: slopeLoop(SIGMOID, n, x, dy, dx)
+  }
+}
+
+/** Words: n, numbers of a chunk, form, x, y; with dy (not 0) y is dx. */
+export function activationChunk(job: usize, chunk: i32): void {
+  const per = load<i32>(job, 4)
+  const from = chunk * per
+  const n = min(load<i32>(job) - from, per)
+  const at = <usize>from << 2
+  const form = load<i32>(job, 8)
+  const x = load<usize>(job, 12) + at
+  const y = load<usize>(job, 16) + at
+  const dy = load<usize>(job, 20)
+  if (dy) slopeRow(form, n, x, dy + at, y)
+  else activateRow(form, n, x, y)
 }

@@ -35,6 +35,11 @@ const LOWEST: usize = memory.data<f32>([
 
 /** row[i] = exp(row[i] − shift) for n values (n a multiple of 4); returns their sum. */
 export function expRow(row: usize, n: i32, shift: f32): f32 {
+  return expInto(row, row, n, shift)
+}
+
+/** to[i] = exp(from[i] − shift) for n values (n a multiple of 4); returns their sum. */
+export function expInto(from: usize, to: usize, n: i32, shift: f32): f32 {
   const k0 = v128.load32_splat(LOWEST)
   const k1 = v128.load32_splat(LOWEST, 4)
   const k2 = v128.load32_splat(LOWEST, 8)
@@ -50,10 +55,11 @@ export function expRow(row: usize, n: i32, shift: f32): f32 {
   const m = f32x4.splat(shift)
   let s = f32x4.splat(0)
   for (let i = 0; i < n; i += 4) {
-    const e = exp4(f32x4.sub(v128.load(row), m), k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11)
+    const e = exp4(f32x4.sub(v128.load(from), m), k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, k10, k11)
     s = f32x4.add(s, e)
-    v128.store(row, e)
-    row += 16
+    v128.store(to, e)
+    from += 16
+    to += 16
   }
   return sum4(s)
 }

@@ -1,11 +1,19 @@
 // Which number means which kernel: src/tasks.ts has the same list. A task is a function of (job, chunk, scratch): the block of
 // words that the host wrote, which part of the work to do, and working memory that belongs to this thread.
 
+import { activationChunk } from './activations'
 import { unaryChunk } from './elementwise'
+import { adamChunk } from './optimizer'
+import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
 export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): void {
   switch (task) {
     case 20: unaryChunk(job, chunk); break
+    case 21: activationChunk(job, chunk); break
+    case 22: softmaxChunk(job, chunk, scratch); break
+    case 23: normChunk(job, chunk); break
+    case 24: normColumnsChunk(job, chunk, scratch); break
+    case 25: adamChunk(job, chunk); break
     default: unreachable()
   }
 }

@@ -16,6 +16,7 @@ import {
 import { attentionEntries } from './attention.js'
 import { elementwiseEntries } from './elementwise.js'
 import { matmulEntry } from './matmul.js'
+import { rowEntries } from './rows.js'
 import { type Build, instantiate, type KernelOptions, type Kernels } from './wasm.js'
 
 export type CpuOptions = KernelOptions
@@ -98,6 +99,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   const table: KernelTable = {
     ...referenceKernels,
     ...elementwiseEntries(kernels),
+    ...rowEntries(kernels),
     matmul: matmulEntry(kernels),
     ...attentionEntries(kernels),
   }

@@ -1,5 +1,10 @@
 /** The kernels that run in chunks, by the numbers of assembly/tasks.ts. */
 export const TASKS = {
   unary: 20,
+  activation: 21,
+  softmax: 22,
+  norm: 23,
+  normColumns: 24,
+  adam: 25,
 } as const
 export type Task = keyof typeof TASKS

@@ -89,7 +89,12 @@ export class Desk {
   }
 }
 
-function close(what: string, got: ArrayLike<number>, want: ArrayLike<number>, tolerance: number): void {
+export function close(
+  what: string,
+  got: ArrayLike<number>,
+  want: ArrayLike<number>,
+  tolerance: number,
+): void {
   assert.equal(got.length, want.length, `${what}: length`)
   for (let i = 0; i < want.length; i++) {
     if (got[i] === want[i]) continue

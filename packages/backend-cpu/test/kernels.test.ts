@@ -2,8 +2,11 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { bestBuild, instantiate, type Kernels } from '../src/wasm.js'
-import { checks, runCheck } from './checks.js'
+import { checks as general, runCheck } from './checks.js'
 import { type Attention, attention, attentionBackward, uniform } from './oracle.js'
+import { rowChecks } from './row-checks.js'
+
+const checks = [...general, ...rowChecks]
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const here = fileURLToPath(new URL('..', import.meta.url))
