@@ -2,11 +2,13 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { cases } from './cases/index.js'
+import { gelu } from './erf.js'
 import { gptLogits, gptParameters } from './gpt.js'
 import { main } from './main.js'
 import type { CaseResult, Measured } from './measure.js'
+import { minilmMissing } from './minilm.js'
 import { matches, parseOptions } from './options.js'
 import { attend, layerNorm, product } from './oracle.js'
 import { page } from './page.js'
@@ -18,6 +20,7 @@ import { noise } from './random.js'
 import { resultFile } from './result.js'
 import { quantile, summary } from './statistics.js'
 import { caseLines, duration, markdown, ofPeak, ratio } from './table.js'
+import { batches } from './tokens.js'
 
 describe('statistics', () => {
   test('quantiles lie between order statistics', () => {
@@ -43,6 +46,8 @@ const row = (runner: string, threads: number, median: number, more: Partial<Meas
   ...more,
 })
 const result: CaseResult = {
+  case: 'gemm/512',
+  gap: null,
   measured: [
     row('heed/cpu', 1, 6),
     row('heed/cpu', 2, 3),
@@ -72,7 +77,7 @@ describe('table', () => {
       '0.123 ms',
       '12.3 µs',
     ])
-    const lines = caseLines('gemm/512', result)
+    const lines = caseLines(result)
     expect(lines[0]).toBe('gemm/512')
     expect(lines[2]).toMatch(/heed\/cpu +1 +6\.00 ms +5\.40 ms – 6\.60 ms +44\.7 +89 % +3e-7$/)
     expect(lines[4]).toMatch(/ort +1 +9\.00 ms .* 1\.50× /)
@@ -246,6 +251,44 @@ describe('oracle', () => {
     expect([...gptLogits(shape, weights, [1, 1], [0])]).not.toEqual([
       ...gptLogits(shape, weights, [1, 1], [1]),
     ])
+  })
+})
+
+describe('sentence vectors', () => {
+  test('the exact GELU, against mpmath at 40 digits', () => {
+    for (const [x, y] of [
+      [0, 0],
+      [1e-8, 5.000000039894228e-9],
+      [0.5, 0.3457312306370065],
+      [-1, -0.158655253931457],
+      [3.4, 3.398854440496698],
+      [3.6, 3.599427209075433],
+      [-6, -5.919525870226189e-9],
+      [9, 9],
+    ])
+      expect(Math.abs(gelu(x) - y)).toBeLessThanOrEqual(2e-15 * Math.max(1, Math.abs(x)))
+  })
+  test('batches are of similar length, padded, and know their places', () => {
+    const [short, long] = batches([[5, 6, 7], [1], [8, 9, 10, 11], [2, 3]], 2)
+    expect(short).toEqual({
+      ...{ at: [1, 3], rows: 2, width: 2 },
+      ...{ ids: BigInt64Array.of(1n, 0n, 2n, 3n), mask: BigInt64Array.of(1n, 0n, 1n, 1n) },
+    })
+    expect(long.at).toEqual([0, 2])
+  })
+  test('weights that are not there are one line that says what to do', async () => {
+    const said = minilmMissing('/nowhere/minilm')
+    expect(said).toMatch(/^\/nowhere\/minilm has no config\.json: put .* --weights FOLDER$/)
+    let out = ''
+    vi.stubEnv('HEED_WEIGHTS', '')
+    try {
+      const io = { cwd: tmpdir(), out: (text: string) => (out += text), err: (text: string) => (out += text) }
+      const argv = ['--case', 'embed/*', '--weights', 'no-such-folder', '--peer', 'none']
+      expect(await main(argv, io)).toBe(1)
+    } finally {
+      vi.unstubAllEnvs()
+    }
+    expect(out).toMatch(/embed\/minilm\/32\n {2}not measured: .*no-such-folder\/minilm has no config\.json/)
   })
 })
 

@@ -2,7 +2,7 @@
  * The work in Heed's words, on any backend. Results stay on the backend, as in a program that goes on with them; a result that
  * nobody reads is released, as a loop does.
  */
-import { createModel, startDecoding, type TextModel } from '@heed/models'
+import { createModel, loadModel, startDecoding, type TextModel } from '@heed/models'
 import { lstm } from '@heed/nn'
 import {
   add,
@@ -26,6 +26,7 @@ import { adam } from '@heed/train'
 import { coldStart } from './cold-start.js'
 import { type GptShape, gptParameters, promptIds } from './gpt.js'
 import { swapped } from './layout.js'
+import { minilmFolder } from './minilm.js'
 import { trainingBatch } from './training-batch.js'
 import type { Abilities, Inputs, Prepared, WorkOf } from './work.js'
 
@@ -177,6 +178,15 @@ export const heedAbilities = (backend: Backend, threads: number): Abilities => (
         await decoding.step([next])
       },
       output: () => decoding.step([next]),
+      free: releaseAll(model),
+    }
+  },
+  async embed({ texts }) {
+    const model = await loadModel(minilmFolder())
+    const once = () => model.embed(texts)
+    return {
+      run: async () => release(await once()),
+      output: async () => (await (await once()).data()) as Float32Array,
       free: releaseAll(model),
     }
   },

@@ -45,6 +45,7 @@ async function bench(options: Options, io: Io): Promise<void> {
     for (const c of cases) line(`  ${c.name}${c.slow ? '  (not with --quick)' : ''}`)
     return
   }
+  if (options.weights) process.env.HEED_WEIGHTS = resolve(io.cwd, options.weights)
   const chosen = chooseCases(cases, options.pattern, options.quick)
   const ours = chooseMakers('backend', backends, options.backends)
   const theirs = chooseMakers('peer', peers, options.peers)
@@ -74,8 +75,11 @@ async function bench(options: Options, io: Io): Promise<void> {
     reads.push(probe.gigabytes())
     const result = await measureCase(c, runners, options.quick ? quickPace : fullPace, probe)
     results.push(result)
-    line(`\n${caseLines(c.name, result).join('\n')}`)
+    line(`\n${caseLines(result).join('\n')}`)
   }
+  // nothing is written then: the files of an earlier run stay
+  if (results.every((r) => r.measured.length === 0))
+    throw new UsageError('nothing was measured; the reasons stand above')
   const peaks = results.flatMap((r) => r.measured.map((m) => m.peak.median))
   const file: ResultFile = resultFile(
     {
@@ -106,8 +110,6 @@ async function bench(options: Options, io: Io): Promise<void> {
   write(options.html ?? '.bench/result.html', page(file, results))
   write('.bench/result.md', `${markdown(results)}\n`)
   line(`${((performance.now() - started) / 1000).toFixed(0)} s`)
-  if (results.every((r) => r.measured.length === 0))
-    throw new UsageError('nothing was measured; the reasons stand above')
 }
 
 /** A runner that cannot be made has one reason for every case. */

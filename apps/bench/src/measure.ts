@@ -41,6 +41,9 @@ export interface Missing {
   readonly reason: string
 }
 export interface CaseResult {
+  readonly case: string
+  /** Why nobody was measured: files that are not here. */
+  readonly gap: string | null
   readonly measured: readonly Measured[]
   readonly missing: readonly Missing[]
 }
@@ -69,6 +72,8 @@ export async function measureCase(
   const miss = (r: Runner, reason: string): void => {
     missing.push({ case: c.name, runner: r.name, threads: r.threads, reason })
   }
+  const gap = c.missing?.() ?? null
+  if (gap !== null) return { case: c.name, gap, measured: [], missing: [] }
   const able = runners.filter((r) => {
     const refusal = c.without?.[r.name] ?? c.without?.[r.name.split('/')[0]]
     if (refusal) miss(r, refusal)
@@ -120,6 +125,8 @@ export async function measureCase(
   }
   for (const e of entries) e.prepared.free?.()
   return {
+    case: c.name,
+    gap: null,
     missing,
     measured: entries.map((e) => ({
       case: c.name,

@@ -14,6 +14,8 @@ export interface Options {
   /** Where to write the numbers. */
   readonly json: string | null
   readonly html: string | null
+  /** Folder of fetched weights, minilm/ in it. */
+  readonly weights: string | null
   readonly list: boolean
   readonly help: boolean
 }
@@ -27,10 +29,11 @@ export const HELP = `pnpm bench [--quick] [--case PATTERN] [--backend NAME,…] 
   --threads N,…   default: 1 and the number of cores
   --json FILE     { machine, versions, rows }
   --html FILE     the same as bars, default .bench/result.html
+  --weights FOLDER  where minilm/ is (all-MiniLM-L6-v2), default $HEED_WEIGHTS or ~/.cache/heed-weights
   --list          what there is
 `
 
-const VALUES = ['--case', '--backend', '--peer', '--threads', '--json', '--html'] as const
+const VALUES = ['--case', '--backend', '--peer', '--threads', '--json', '--html', '--weights'] as const
 const FLAGS = ['--quick', '--list', '--help', '-h'] as const
 
 /** @throws UsageError for an unknown option, a missing value or a thread count that is none. */
@@ -64,6 +67,7 @@ export function parseOptions(argv: readonly string[]): Options {
     threads: list('--threads')?.map(threadCount) ?? null,
     json: values.get('--json') ?? null,
     html: values.get('--html') ?? null,
+    weights: values.get('--weights') ?? null,
     list: flags.has('--list'),
     help: flags.has('--help') || flags.has('-h'),
   }

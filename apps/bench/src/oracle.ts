@@ -169,7 +169,14 @@ export function softmaxExpected({ rows, columns }: WorkOf<'softmax'>, inputs: { 
   return { chunks: [{ at: 0, values: y }], size: y.length, tolerance: 1e-5 }
 }
 
-export function layerNorm(x: Numbers, w: Numbers, b: Numbers, rows: number, columns: number): Float64Array {
+export function layerNorm(
+  x: Numbers,
+  w: Numbers,
+  b: Numbers,
+  rows: number,
+  columns: number,
+  eps = 1e-5,
+): Float64Array {
   const y = new Float64Array(rows * columns)
   for (let r = 0; r < rows; r++) {
     let sum = 0
@@ -177,7 +184,7 @@ export function layerNorm(x: Numbers, w: Numbers, b: Numbers, rows: number, colu
     const mean = sum / columns
     let squares = 0
     for (let c = 0; c < columns; c++) squares += (x[r * columns + c] - mean) ** 2
-    const scale = 1 / Math.sqrt(squares / columns + 1e-5)
+    const scale = 1 / Math.sqrt(squares / columns + eps)
     for (let c = 0; c < columns; c++) y[r * columns + c] = (x[r * columns + c] - mean) * scale * w[c] + b[c]
   }
   return y

@@ -65,9 +65,8 @@ function intensityOf(m: Measured): number {
 export function page(file: ResultFile, results: readonly CaseResult[]): string {
   const { machine: m } = file
   const cases = results.map((r) => {
-    const name = (r.measured[0] ?? r.missing[0]).case
     const missing = r.missing.map((x) => `${x.runner} ×${x.threads}: not measured: ${x.reason}`)
-    return `<h3>${safe(name)}</h3>${r.measured.length ? bars(r.measured) : ''}${missing.map((t) => `<p>${safe(t)}</p>`).join('')}`
+    return `<h3>${safe(r.case)}</h3>${r.gap === null ? '' : `<p>not measured: ${safe(r.gap)}</p>`}${r.measured.length ? bars(r.measured) : ''}${missing.map((t) => `<p>${safe(t)}</p>`).join('')}`
   })
   return `<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Heed benchmark</title>

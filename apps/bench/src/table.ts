@@ -43,7 +43,7 @@ function cells(rows: readonly Measured[], m: Measured): string[] {
 }
 
 /** Lines of one case; what is missing stands below it with its reason. */
-export function caseLines(name: string, result: CaseResult): string[] {
+export function caseLines(result: CaseResult): string[] {
   const rows = [HEAD, ...result.measured.map((m) => cells(result.measured, m))]
   const widths = HEAD.map((_, c) => Math.max(...rows.map((r) => r[c].length), c === 0 ? 18 : 0))
   const line = (r: readonly string[]): string =>
@@ -52,7 +52,8 @@ export function caseLines(name: string, result: CaseResult): string[] {
       .join('  ')
       .trimEnd()
   return [
-    name,
+    result.case,
+    ...(result.gap === null ? [] : [`  not measured: ${result.gap}`]),
     ...(result.measured.length ? rows.map((r) => `  ${line(r)}`) : []),
     ...result.missing.map((m) => `  ${m.runner} ×${m.threads}: not measured: ${m.reason}`),
   ]
@@ -67,7 +68,7 @@ export function markdown(results: readonly CaseResult[]): string {
     .filter((r) => r.measured.length > 0)
     .map((r) =>
       row([
-        r.measured[0].case,
+        r.case,
         ...runners.map((name) => {
           const m = r.measured.find((x) => `${x.runner} ×${x.threads}` === name)
           if (!m) return '–'

@@ -29,6 +29,8 @@ export type Work =
   | { readonly kind: 'prefill'; readonly shape: GptShape; readonly length: number }
   /** Logits of one more token after `length` tokens, from a cache. */
   | { readonly kind: 'decode'; readonly shape: GptShape; readonly length: number }
+  /** Sentence vectors [text, width] of a BERT; the texts come as texts. */
+  | { readonly kind: 'embed'; readonly texts: readonly string[]; readonly width: number }
   /** Loss, gradients and one AdamW update. */
   | {
       readonly kind: 'train'
@@ -68,6 +70,8 @@ export interface Case {
   readonly without?: Readonly<Record<string, string>>
   /** Floating point operations of one run; 0 where they are not what counts. */
   readonly flops: number
+  /** One line when files that it needs are not there: what, and how to get them. */
+  missing?(): string | null
   inputs(): Inputs
   /** Null when there is nothing to compare (a cold start checks itself). */
   expected(inputs: Inputs): Expected | null | Promise<Expected | null>

@@ -5,6 +5,7 @@ import { gemmCases } from './gemm.js'
 import { gptCases } from './gpt.js'
 import { recurrentCases } from './recurrent.js'
 import { rowCases } from './rows.js'
+import { sentenceCases } from './sentences.js'
 
 const coldStart: Case = {
   name: 'cold-start/matmul-64',
@@ -20,5 +21,6 @@ export const cases: readonly Case[] = [
   ...rowCases,
   ...recurrentCases,
   ...gptCases,
+  ...sentenceCases,
   coldStart,
 ]

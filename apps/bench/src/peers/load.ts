@@ -13,8 +13,9 @@ export function requirePeer<T>(name: string, fresh?: RegExp): T {
   if (fresh) for (const file of Object.keys(require.cache)) if (fresh.test(file)) delete require.cache[file]
   return require(name) as T
 }
-export const importPeer = async <T>(file: string): Promise<T> =>
-  (await import(pathToFileURL(`${peersFolder}/node_modules/${file}`).href)) as T
+/** A module; each `copy` has a state of its own. */
+export const importPeer = async <T>(file: string, copy = ''): Promise<T> =>
+  (await import(`${pathToFileURL(`${peersFolder}/node_modules/${file}`).href}${copy && `?${copy}`}`)) as T
 
 /** Package → installed version. */
 export const versionsOf = (...names: string[]): Record<string, string> =>

@@ -38,12 +38,16 @@ const INT64 = 7
 
 export interface Value {
   readonly name: string
-  readonly dims: readonly number[]
+  /** A name stands for a size that is known later. */
+  readonly dims: readonly (number | string)[]
   readonly type?: 'float' | 'int64'
 }
 const typeOf = (v: Value): number => (v.type === 'int64' ? INT64 : FLOAT)
 function valueInfo(v: Value): Bytes {
-  const dims = block(2, join(v.dims.map((d) => block(1, integer(1, d)))))
+  const dims = block(
+    2,
+    join(v.dims.map((d) => block(1, typeof d === 'string' ? string(2, d) : integer(1, d)))),
+  )
   return join([string(1, v.name), block(2, block(1, join([integer(1, typeOf(v)), dims])))])
 }
 

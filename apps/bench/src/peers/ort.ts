@@ -5,7 +5,10 @@
 import { coldStart } from '../cold-start.js'
 import { type GptShape, promptIds } from '../gpt.js'
 import { swapped } from '../layout.js'
+import { minilmFolder } from '../minilm.js'
+import { batches, encodeIds } from '../tokens.js'
 import type { Abilities, Inputs, Maker, Prepared } from '../work.js'
+import { minilmGraph } from './bert-onnx.js'
 import { requirePeer, versionsOf } from './load.js'
 import { GraphWriter, type Value } from './onnx.js'
 
@@ -157,6 +160,32 @@ function abilities(ort: Ort, options: object, cold: () => Prepared): Abilities {
       )
       return session(gptGraph(shape, weights, 1, length, true), { ids: ids([all[length]]), ...past })
     },
+    async embed({ texts, width }, weights) {
+      const s = await ort.InferenceSession.create(minilmGraph(weights, true), options)
+      const parts = batches(encodeIds(minilmFolder(), texts))
+      const feeds = parts.map(({ ids, mask, rows, width: length }) => {
+        const grid = (data: BigInt64Array): OrtTensor => new ort.Tensor('int64', data, [rows, length])
+        const types = new BigInt64Array(ids.length)
+        return { input_ids: grid(ids), attention_mask: grid(mask), token_type_ids: grid(types) }
+      })
+      return {
+        note: 'ids are given',
+        async run() {
+          for (const f of feeds) await s.run(f)
+        },
+        async output() {
+          const out = new Float32Array(texts.length * width)
+          for (const [b, f] of feeds.entries()) {
+            const { data } = (await s.run(f)).y
+            parts[b].at.forEach((text, row) => {
+              out.set(data.subarray(row * width, (row + 1) * width), text * width)
+            })
+          }
+          return out
+        },
+        free: () => void s.release(),
+      }
+    },
     cold,
   }
 }
@@ -271,7 +300,8 @@ export const ortNode: Maker & { packages: readonly string[] } = {
   threaded: true,
   versions: () => versionsOf('onnxruntime-node'),
   async make(threads) {
-    const ort = requirePeer<Ort>('onnxruntime-node')
+    // the web's settings are in the part that both share
+    const ort = requirePeer<Ort>('onnxruntime-node', /onnxruntime-common/)
     const options = { intraOpNumThreads: threads, interOpNumThreads: 1, graphOptimizationLevel: 'all' }
     const cold = (): Prepared =>
       coldStart(coldCode('onnxruntime-node', '', `{ intraOpNumThreads: ${threads} }`), 'peers')
