@@ -1,7 +1,7 @@
 // Everything that the host may call. One module for all kernels: every AssemblyScript module puts its constants at the same
 // address, so two of them on one memory would overwrite each other.
 
-export { matmul, matmulScratch } from './matmul'
+export { matmulScratch } from './matmul'
 export { attentionJobBytes } from './attention-job'
 export { attention, attentionScratch } from './attention'
 export { attentionBackward, attentionBackwardScratch } from './attention-backward'

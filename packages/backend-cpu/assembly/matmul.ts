@@ -1,9 +1,11 @@
-// Batched matrix product C = A·B of float32 with any strides of A and B: blocking and packing around the micro-kernels.
-// It chooses the path (one row, one column, few rows, blocked) and knows nothing of ranks or broadcasting beyond a stride of 0.
+// Matrix products C = f(A·B + bias) + residual of float32 with any strides of A and B, batched: blocking and packing around the
+// micro-kernels. A chunk is a block of rows × a block of columns × a group of matrices; the depth is never cut between chunks and
+// every element is summed in the same order whatever its block, so results do not depend on how the work was cut.
 
+import { activateRow } from './activations'
 import { MR, tile } from './tile'
 import { packPanels, packRows, panelBytes } from './pack'
-import { rowDots, rowTimes } from './vector'
+import { LONG, addRow, longRowTimes, rowDots, rowPanels, rowTimes } from './vector'
 
 // Blocks: a panel of B (DEPTH × 8) stays in L1, a block of A (ROWS × DEPTH) in L2, a block of B (DEPTH × COLS) in L2 or L3.
 // ROWS is a multiple of both tile heights.
@@ -19,118 +21,193 @@ import { rowDots, rowTimes } from './vector'
 // @ts-ignore: decorator
 @inline const TILE_BYTES: usize = 6 * 8 * 4
 
-/** Largest block ≤ limit that splits depth into equal parts, so that no thin last block is left over. */
-function depthBlock(depth: i32): i32 {
-  const parts = (depth + DEPTH - 1) / DEPTH
-  return (depth + parts - 1) / parts
+/** The job, word by word as src/product.ts writes it. Strides in elements; a stride of 0 repeats; columns of C are neighbours. */
+@unmanaged
+class Product {
+  m: i32
+  n: i32
+  k: i32
+  a: usize
+  aRow: i32
+  aCol: i32
+  aInner: i32
+  aOuter: i32
+  b: usize
+  bRow: i32
+  bCol: i32
+  bInner: i32
+  bOuter: i32
+  /** Not 0: B lies in panels of 8 columns over the whole depth, one matrix for all. */
+  packed: i32
+  /** C of matrix i of the batch at c + i·m·cRow. */
+  c: usize
+  cRow: i32
+  /** Matrices in all, how many of them are one step of the outer axis, and how many belong to one chunk. */
+  batch: i32
+  inner: i32
+  group: i32
+  /** Rows and columns of a block, and how many blocks there are. Columns of a block are a multiple of 8. */
+  rows: i32
+  rowBlocks: i32
+  cols: i32
+  colBlocks: i32
+  /** n floats, or 0. */
+  bias: usize
+  /** Activation of assembly/activations.ts, or 0. */
+  form: i32
+  /** Laid out as C and added last, or 0. */
+  residual: usize
+  /** Not 0: the product is added to what C holds. */
+  add: i32
 }
 
-/** Bytes of scratch that `matmul` needs for these sizes, whatever the strides; bounded by about 1.5 MB + 4·k for one row. */
+/** Largest block ≤ limit that splits a size into equal parts, so that no thin last block is left over. */
+function evenBlock(size: i32, limit: i32): i32 {
+  const parts = (size + limit - 1) / limit
+  return (size + parts - 1) / parts
+}
+
+/** Bytes of scratch that one thread needs for blocks of these sizes, whatever the strides: about 1.5 MB at most, or 4·k for one row. */
 export function matmulScratch(m: i32, n: i32, k: i32): usize {
   if (m <= 0 || n <= 0 || k <= 0) return 0
-  const kc = depthBlock(k)
+  const kc = evenBlock(k, DEPTH)
   const blocks = panelBytes(kc, min(n, COLS)) + <usize>min(m, ROWS) * <usize>kc * 4 + TILE_BYTES
-  return m == 1 || n == 1 ? <usize>k * 4 + 16 + panelBytes(kc, COLS) + <usize>kc * 4 + TILE_BYTES : blocks
+  return max(blocks, <usize>k * 4 + 64)
 }
 
-function zeroRows(m: i32, n: i32, c: usize, cRow: i32): void {
-  for (let i = 0; i < m; i++) memory.fill(c + (<usize>(i * cRow) << 2), 0, <usize>n << 2)
+/** Ends m rows of n columns of C at c: bias from column j0 on, activation, residual. */
+function finish(p: Product, m: i32, n: i32, c: usize, j0: i32): void {
+  for (let i = 0; i < m; i++) {
+    if (p.bias) addRow(n, p.bias + (<usize>j0 << 2), c)
+    if (p.form) activateRow(p.form, n, c, c)
+    if (p.residual) addRow(n, p.residual + (c - p.c), c)
+    c += <usize>p.cRow << 2
+  }
 }
 
-/** One product; strides in elements, C has neighbouring columns. */
-function product(
-  m: i32, n: i32, k: i32,
-  a: usize, aRow: i32, aCol: i32,
-  b: usize, bRow: i32, bCol: i32,
-  c: usize, cRow: i32,
-  scratch: usize,
-): void {
-  if (k == 0) {
-    zeroRows(m, n, c, cRow)
-    return
+/** One row, or none at all of the depth: memory-bound, so everything is read once. False: the blocks must do it. */
+function thin(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, scratch: usize): bool {
+  if (p.k == 0) {
+    for (let i = 0; i < m && !p.add; i++) memory.fill(c + (<usize>(i * p.cRow) << 2), 0, <usize>n << 2)
+    return true
   }
-  if (m == 1) {
-    let row = a
-    if (aCol != 1 && (bCol == 1 || bRow == 1)) {
-      packRows(1, k, a, aRow, aCol, scratch, k)
-      row = scratch
-    }
-    if (bCol == 1) {
-      rowTimes(n, k, row, b, <usize>bRow << 2, c, 0)
-      return
-    }
-    if (bRow == 1) {
-      rowDots(n, k, row, b, <usize>bCol << 2, c)
-      return
-    }
+  if (p.m != 1 || p.add || (!p.packed && p.bCol != 1 && p.bRow != 1)) return false
+  if (p.aCol != 1) {
+    packRows(1, p.k, a, p.aRow, p.aCol, scratch, p.k)
+    a = scratch
   }
-  const kc = depthBlock(k)
+  if (p.packed) rowPanels(n, p.k, a, b, c)
+  else if (p.bRow == 1) rowDots(n, p.k, a, b, <usize>p.bCol << 2, c)
+  else if (p.n > LONG) {
+    memory.fill(c, 0, <usize>n << 2)
+    longRowTimes(n, p.k, a, b, <usize>p.bRow << 2, c)
+  } else rowTimes(n, p.k, a, b, <usize>p.bRow << 2, c, 0)
+  return true
+}
+
+/** The product of one matrix within a block; b at its first column, or its first panel. */
+function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32, scratch: usize): void {
+  const k = p.k
+  const kc = evenBlock(k, DEPTH)
+  const rows = (evenBlock(m, ROWS) + MR - 1) / MR * MR
   const panels = scratch
-  const rows = panels + panelBytes(kc, min(n, COLS))
-  const edge = rows + <usize>min(m, ROWS) * <usize>kc * 4
-  const inPlace = bCol == 1 && m <= FEW
-  const cBytes = <usize>cRow << 2
+  const left = panels + (p.packed ? 0 : panelBytes(kc, min(n, COLS)))
+  const edge = left + <usize>min(m, ROWS) * <usize>kc * 4
+  const inPlace = p.bCol == 1 && p.m <= FEW
+  const cBytes = <usize>p.cRow << 2
   for (let jc = 0; jc < n; jc += COLS) {
     const nc = min(n - jc, COLS)
     for (let pc = 0; pc < k; pc += kc) {
       const depth = min(k - pc, kc)
-      const acc = i32(pc > 0)
-      const from = b + (<usize>(pc * bRow + jc * bCol) << 2)
-      if (!inPlace) packPanels(depth, nc, from, bRow, bCol, panels, 1)
-      else if (nc & 7) packPanels(depth, nc & 7, from + (<usize>(nc & ~7) << 2), bRow, bCol, panels + (<usize>((nc & ~7) * depth) << 2), 1)
-      for (let ic = 0; ic < m; ic += ROWS) {
-        const mc = min(m - ic, ROWS)
-        let left = a + (<usize>(ic * aRow + pc * aCol) << 2)
-        let leftRow = <usize>aRow << 2
-        if (aCol != 1) {
-          packRows(mc, depth, left, aRow, aCol, rows, depth)
-          left = rows
-          leftRow = <usize>depth << 2
+      const acc = p.add | i32(pc > 0)
+      let from = b + (<usize>(pc * p.bRow + jc * p.bCol) << 2)
+      // where panel j / 8 of this block is: right + j · panelStep
+      let right = panels
+      let panelStep = <usize>depth << 2
+      let rightRow: usize = 32
+      if (p.packed) {
+        right = b + (<usize>(jc * k + pc * 8) << 2)
+        panelStep = <usize>k << 2
+      } else if (inPlace) {
+        // the last panel may be narrow: only that one is copied
+        if (nc & 7) packPanels(depth, nc & 7, from + (<usize>(nc & ~7) << 2), p.bRow, 1, panels, 1)
+        right = from
+        panelStep = 4
+        rightRow = <usize>p.bRow << 2
+      } else packPanels(depth, nc, from, p.bRow, p.bCol, panels, 1)
+      for (let ic = 0; ic < m; ic += rows) {
+        const mc = min(m - ic, rows)
+        let x = a + (<usize>(ic * p.aRow + pc * p.aCol) << 2)
+        let xRow = <usize>p.aRow << 2
+        if (p.aCol != 1) {
+          packRows(mc, depth, x, p.aRow, p.aCol, left, depth)
+          x = left
+          xRow = <usize>depth << 2
         }
+        const y = c + (<usize>(ic * p.cRow + jc) << 2)
+        const groups = (mc + MR - 1) / MR
         for (let j = 0; j < nc; j += 8) {
           const nr = min(nc - j, 8)
-          let right = panels + (<usize>(j * depth) << 2)
-          let rightRow: usize = 32
-          if (inPlace && nr == 8) {
-            right = from + (<usize>j << 2)
-            rightRow = <usize>bRow << 2
+          let panel = right + <usize>j * panelStep
+          let step = rightRow
+          if (inPlace && nr < 8) {
+            panel = panels
+            step = 32
           }
-          for (let i = 0; i < mc; i += MR) {
-            const mr = min(mc - i, MR)
-            const x = left + <usize>i * leftRow
-            const y = c + (<usize>((ic + i) * cRow + jc + j) << 2)
-            if (nr == 8) tile(mr, depth, x, leftRow, right, rightRow, y, cBytes, acc)
+          let i = 0
+          for (let g = groups; g > 0; g--) {
+            // rows are shared out evenly: a tile of one or two rows at the end would run at a fraction of the speed
+            const mr = (mc - i + g - 1) / g
+            const xi = x + <usize>i * xRow
+            const yi = y + <usize>i * cBytes + (<usize>j << 2)
+            if (nr == 8) tile(mr, depth, xi, xRow, panel, step, yi, cBytes, acc)
             else {
-              if (acc) for (let r = 0; r < mr; r++) memory.copy(edge + (<usize>r << 5), y + <usize>r * cBytes, <usize>nr << 2)
-              tile(mr, depth, x, leftRow, right, rightRow, edge, 32, acc)
-              for (let r = 0; r < mr; r++) memory.copy(y + <usize>r * cBytes, edge + (<usize>r << 5), <usize>nr << 2)
+              if (acc) for (let r = 0; r < mr; r++) memory.copy(edge + (<usize>r << 5), yi + <usize>r * cBytes, <usize>nr << 2)
+              tile(mr, depth, xi, xRow, panel, step, edge, 32, acc)
+              for (let r = 0; r < mr; r++) memory.copy(yi + <usize>r * cBytes, edge + (<usize>r << 5), <usize>nr << 2)
             }
+            i += mr
           }
         }
+        // while these rows are in the cache
+        if (pc + depth == k) finish(p, mc, nc, y, j0 + jc)
       }
     }
   }
 }
 
-/**
- * C[batch, m, n] = A[batch, m, k] · B[batch, k, n], float32. Strides in elements; a batch stride of 0 repeats the operand; the
- * columns of C are neighbours. k = 0 writes zeros. `scratch`: matmulScratch(m, n, k) bytes (of m·batch rows when B repeats).
- */
-export function matmul(
-  batch: i32, m: i32, n: i32, k: i32,
-  a: usize, aBatch: i32, aRow: i32, aCol: i32,
-  b: usize, bBatch: i32, bRow: i32, bCol: i32,
-  c: usize, cBatch: i32, cRow: i32,
-  scratch: usize,
-): void {
-  if (m <= 0 || n <= 0 || batch <= 0) return
-  // one column whose results are neighbours is one row of the transposed product
-  const turn = n == 1 && m > 1 && cRow == 1
-  for (let i = 0; i < batch; i++) {
-    const ai = a + (<usize>(i * aBatch) << 2)
-    const bi = b + (<usize>(i * bBatch) << 2)
-    const ci = c + (<usize>(i * cBatch) << 2)
-    if (turn) product(1, m, k, bi, bCol, bRow, ai, aCol, aRow, ci, m, scratch)
-    else product(m, n, k, ai, aRow, aCol, bi, bRow, bCol, ci, cRow, scratch)
+// @ts-ignore: decorator
+@inline function matrix(base: usize, outer: i32, outerStride: i32, inner: i32, innerStride: i32): usize {
+  return base + (<usize>(outer * outerStride + inner * innerStride) << 2)
+}
+
+/** Chunk of a product: see `Product`. `scratch`: matmulScratch(rows, cols, k) bytes. */
+export function matmulChunk(job: usize, chunk: i32, scratch: usize): void {
+  const p = changetype<Product>(job)
+  const rest = chunk / p.rowBlocks
+  const i0 = (chunk % p.rowBlocks) * p.rows
+  const j0 = (rest % p.colBlocks) * p.cols
+  const m = min(p.rows, p.m - i0)
+  const n = min(p.cols, p.n - j0)
+  const first = rest / p.colBlocks * p.group
+  const last = min(first + p.group, p.batch)
+  for (let z = first; z < last; z++) {
+    const outer = z / p.inner
+    const inner = z - outer * p.inner
+    const a = matrix(p.a, outer, p.aOuter, inner, p.aInner) + (<usize>(i0 * p.aRow) << 2)
+    const b = matrix(p.b, outer, p.bOuter, inner, p.bInner) + (<usize>(j0 * (p.packed ? p.k : p.bCol)) << 2)
+    const c = p.c + (<usize>((z * p.m + i0) * p.cRow + j0) << 2)
+    if (thin(p, m, n, a, b, c, scratch)) finish(p, m, n, c, j0)
+    else block(p, m, n, a, b, c, j0, scratch)
   }
+}
+
+/** Chunk of packing B[k, n] into panels: words k, n, b, row, column, panels, columns of a chunk (a multiple of 8). */
+export function packChunk(job: usize, chunk: i32): void {
+  const k = load<i32>(job)
+  const column = load<i32>(job, 16)
+  const size = load<i32>(job, 24)
+  const j0 = chunk * size
+  const from = load<usize>(job, 8) + (<usize>(j0 * column) << 2)
+  packPanels(k, min(size, load<i32>(job, 4) - j0), from, load<i32>(job, 12), column, load<usize>(job, 20) + (<usize>(j0 * k) << 2), 1)
 }

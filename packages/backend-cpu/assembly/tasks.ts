@@ -1,6 +1,7 @@
 // Which number means which kernel: src/tasks.ts has the same list. A task is a function of (job, chunk, scratch): the block of
 // words that the host wrote, which part of the work to do, and working memory that belongs to this thread.
 
+import { matmulChunk, packChunk } from './matmul'
 import { activationChunk } from './activations'
 import { unaryChunk } from './elementwise'
 import { adamChunk } from './optimizer'
@@ -8,6 +9,8 @@ import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
 export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): void {
   switch (task) {
+    case 0: matmulChunk(job, chunk, scratch); break
+    case 1: packChunk(job, chunk); break
     case 20: unaryChunk(job, chunk); break
     case 21: activationChunk(job, chunk); break
     case 22: softmaxChunk(job, chunk, scratch); break

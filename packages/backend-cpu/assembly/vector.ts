@@ -1,9 +1,10 @@
-// Products with one row or one column: memory-bound, so nothing is packed and everything is read once.
+// Products with one row: memory-bound, so everything is read once. And what is done to single rows.
 
 import { fma } from './tile'
 
+/** Rows longer than this are walked from end to end instead of in columns. */
 // @ts-ignore: decorator
-@inline const LONG: i32 = 160
+@inline export const LONG: i32 = 160
 
 // @ts-ignore: decorator
 @inline export function sum4(v: v128): f32 {
@@ -24,36 +25,29 @@ export function storePart(p: usize, n: i32, v: v128): void {
   if (n > 2) store<f32>(p, f32x4.extract_lane(v, 2), 8)
 }
 
-/** Σ a[k]·b[k]. */
-export function dot(depth: i32, a: usize, b: usize): f32 {
-  let s0 = f32x4.splat(0)
-  let s1 = s0
-  let k = 0
-  for (; k + 8 <= depth; k += 8) {
-    s0 = fma(v128.load(a), v128.load(b), s0)
-    s1 = fma(v128.load(a, 16), v128.load(b, 16), s1)
-    a += 32
-    b += 32
+/** y[i] += x[i] for n floats. */
+export function addRow(n: i32, x: usize, y: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(y, f32x4.add(v128.load(y), v128.load(x)))
+    x += 16
+    y += 16
   }
-  let s = sum4(f32x4.add(s0, s1))
-  for (; k < depth; k++) {
-    s += load<f32>(a) * load<f32>(b)
-    a += 4
-    b += 4
-  }
-  return s
+  if (n > 0) storePart(y, n, f32x4.add(loadPart(y, n), loadPart(x, n)))
 }
 
-/** c[j] = Σ a[k]·b[j·bRow + k] for cols rows of B (bRow in bytes). */
+/**
+ * c[j] = Σ a[k]·b[j·bRow + k] for cols rows of B (bRow in bytes). Every fourth k has a sum of its own, as in `rowPanels`: packed
+ * or not, the results have the same bits.
+ */
 export function rowDots(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
-  let j = 0
   const whole = depth & ~3
-  for (; j + 4 <= cols; j += 4) {
+  for (; cols > 0; cols -= 4) {
     let pa = a
+    // rows that are not there read the last one again
     let p0 = b
-    let p1 = p0 + bRow
-    let p2 = p1 + bRow
-    let p3 = p2 + bRow
+    let p1 = p0 + (cols > 1 ? bRow : 0)
+    let p2 = p1 + (cols > 2 ? bRow : 0)
+    let p3 = p2 + (cols > 3 ? bRow : 0)
     let s0 = f32x4.splat(0)
     let s1 = s0
     let s2 = s0
@@ -70,38 +64,83 @@ export function rowDots(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, 
       p2 += 16
       p3 += 16
     }
-    let t0 = sum4(s0)
-    let t1 = sum4(s1)
-    let t2 = sum4(s2)
-    let t3 = sum4(s3)
-    for (let k = whole; k < depth; k++) {
-      const x = load<f32>(pa)
-      t0 += x * load<f32>(p0)
-      t1 += x * load<f32>(p1)
-      t2 += x * load<f32>(p2)
-      t3 += x * load<f32>(p3)
-      pa += 4
-      p0 += 4
-      p1 += 4
-      p2 += 4
-      p3 += 4
+    const left = depth - whole
+    if (left > 0) {
+      const x = loadPart(pa, left)
+      s0 = fma(x, loadPart(p0, left), s0)
+      s1 = fma(x, loadPart(p1, left), s1)
+      s2 = fma(x, loadPart(p2, left), s2)
+      s3 = fma(x, loadPart(p3, left), s3)
     }
-    store<f32>(c, t0)
-    store<f32>(c, t1, 4)
-    store<f32>(c, t2, 8)
-    store<f32>(c, t3, 12)
+    store<f32>(c, sum4(s0))
+    if (cols > 1) store<f32>(c, sum4(s1), 4)
+    if (cols > 2) store<f32>(c, sum4(s2), 8)
+    if (cols > 3) store<f32>(c, sum4(s3), 12)
     c += 16
     b += 4 * bRow
   }
-  for (; j < cols; j++) {
-    store<f32>(c, dot(depth, a, b))
-    c += 4
-    b += bRow
+}
+
+/** c[j] = Σ a[k]·B[k, j] for cols columns in panels of 8 (see pack.ts): one stream from end to end, eight sums in flight. */
+export function rowPanels(cols: i32, depth: i32, a: usize, panels: usize, c: usize): void {
+  let b = panels
+  for (; cols > 0; cols -= 8) {
+    let pa = a
+    let s0 = f32x4.splat(0)
+    let t0 = s0
+    let s1 = s0
+    let t1 = s0
+    let s2 = s0
+    let t2 = s0
+    let s3 = s0
+    let t3 = s0
+    let x: v128
+    for (let k = depth >> 2; k > 0; k--) {
+      x = v128.load32_splat(pa)
+      s0 = fma(x, v128.load(b), s0)
+      t0 = fma(x, v128.load(b, 16), t0)
+      x = v128.load32_splat(pa, 4)
+      s1 = fma(x, v128.load(b, 32), s1)
+      t1 = fma(x, v128.load(b, 48), t1)
+      x = v128.load32_splat(pa, 8)
+      s2 = fma(x, v128.load(b, 64), s2)
+      t2 = fma(x, v128.load(b, 80), t2)
+      x = v128.load32_splat(pa, 12)
+      s3 = fma(x, v128.load(b, 96), s3)
+      t3 = fma(x, v128.load(b, 112), t3)
+      pa += 16
+      b += 128
+    }
+    const left = depth & 3
+    if (left > 0) {
+      x = v128.load32_splat(pa)
+      s0 = fma(x, v128.load(b), s0)
+      t0 = fma(x, v128.load(b, 16), t0)
+    }
+    if (left > 1) {
+      x = v128.load32_splat(pa, 4)
+      s1 = fma(x, v128.load(b, 32), s1)
+      t1 = fma(x, v128.load(b, 48), t1)
+    }
+    if (left > 2) {
+      x = v128.load32_splat(pa, 8)
+      s2 = fma(x, v128.load(b, 64), s2)
+      t2 = fma(x, v128.load(b, 80), t2)
+    }
+    b += <usize>left << 5
+    // the order of sum4
+    s0 = f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3))
+    t0 = f32x4.add(f32x4.add(t0, t1), f32x4.add(t2, t3))
+    if (cols >= 4) v128.store(c, s0)
+    else storePart(c, cols, s0)
+    if (cols >= 8) v128.store(c, t0, 16)
+    else if (cols > 4) storePart(c + 16, cols - 4, t0)
+    c += 32
   }
 }
 
 /** c[j] += Σ a[k]·b[k·bRow + j]: four rows of B at a time, read from end to end, for rows too long to walk in columns. */
-function longRowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
+export function longRowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
   const whole = cols & ~3
   let k = 0
   for (; k + 4 <= depth; k += 4) {

@@ -15,7 +15,10 @@ import {
 } from '@heed/tensor'
 import { attentionEntries } from './attention.js'
 import { elementwiseEntries } from './elementwise.js'
-import { matmulEntry } from './matmul.js'
+import { OutOfMemoryError } from './errors.js'
+import { FUSED, fuse } from './fuse.js'
+import { linearBackwardEntry, Products, productEntry } from './matmul.js'
+import { Panels } from './panels.js'
 import { rowEntries } from './rows.js'
 import { type Build, instantiate, type KernelOptions, type Kernels } from './wasm.js'
 
@@ -53,7 +56,7 @@ function arrayAt(buffer: ArrayBufferLike, at: number, length: number, dtype: DTy
 }
 
 /** The allocator as the executor sees it. */
-function executorMemory(kernels: Kernels): Memory {
+function executorMemory(kernels: Kernels, panels: Panels): Memory {
   const wasm = kernels.memory
   let generation = 0
   let buffer = wasm.memory.buffer
@@ -69,7 +72,13 @@ function executorMemory(kernels: Kernels): Memory {
       return wasm.stats.used
     },
     alloc(bytes): WasmRegion {
-      return { bytes, at: wasm.alloc(bytes) }
+      try {
+        return { bytes, at: wasm.alloc(bytes) }
+      } catch (error) {
+        // packed copies of weights only save time
+        if (!(error instanceof OutOfMemoryError) || !panels.giveWay()) throw error
+        return { bytes, at: wasm.alloc(bytes) }
+      }
     },
     free(region) {
       wasm.free((region as WasmRegion).at)
@@ -96,14 +105,21 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     if (!KNOWN.includes(name))
       throw new ValueError(`cpu: unknown option '${name}'; known: ${KNOWN.join(', ')}`)
   const kernels = await instantiate(options)
+  const panels = new Panels(kernels)
+  const products = new Products(kernels, panels)
+  const elementwise = elementwiseEntries(kernels)
+  const fused = productEntry(products, elementwise.add.run)
   const table: KernelTable = {
     ...referenceKernels,
-    ...elementwiseEntries(kernels),
+    ...elementwise,
     ...rowEntries(kernels),
-    matmul: matmulEntry(kernels),
+    matmul: { ...fused, how: 'native' },
+    linear: fused,
+    ...Object.fromEntries(FUSED.map((name) => [name, fused])),
+    'linear.vjp': linearBackwardEntry(products, elementwise.sum.run),
     ...attentionEntries(kernels),
   }
-  const memory = executorMemory(kernels)
+  const memory = executorMemory(kernels, panels)
   const limits = { maxRank: 16, maxBytes: kernels.memory.limit }
   const { build, threads } = kernels
   const backend = kernelBackend({
@@ -112,6 +128,9 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     kernels: table,
     memory,
     limits,
+    rewrite: fuse,
+    prepare: () => panels.prepare(),
+    freed: (buffer) => panels.freed(buffer),
   })
   return Object.assign(backend, { build, threads })
 }

@@ -66,7 +66,18 @@ export class WasmMemory {
     if (!(bytes >= 0) || !Number.isInteger(bytes))
       throw new BackendError(`cpu: cannot allocate ${bytes} bytes`)
     const size = sizeClass(bytes)
-    const pointer = this.find(size) ?? this.extend(size, bytes)
+    return this.hand(this.find(size) ?? this.extend(size, bytes), size)
+  }
+
+  /** The same without growing, for the middle of a run, when views of the buffer are in use; undefined without room. */
+  allocInPlace(bytes: number): number | undefined {
+    const size = sizeClass(bytes)
+    const fits = this.top + size <= this.memory.buffer.byteLength
+    const pointer = this.find(size) ?? (fits ? this.extend(size, bytes) : undefined)
+    return pointer === undefined ? undefined : this.hand(pointer, size)
+  }
+
+  private hand(pointer: number, size: number): number {
     this.sizes.set(pointer, size)
     this.used += size
     if (this.used > this.peak) this.peak = this.used

@@ -1,5 +1,7 @@
 /** The kernels that run in chunks, by the numbers of assembly/tasks.ts. */
 export const TASKS = {
+  matmul: 0,
+  pack: 1,
   unary: 20,
   activation: 21,
   softmax: 22,

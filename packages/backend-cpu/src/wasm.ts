@@ -68,24 +68,9 @@ const HEAD = Math.ceil((JOB.length * 4 + 4) / 64) * 64
  */
 export type AttentionArguments = { readonly [name in (typeof JOB)[number]]?: number }
 
-export interface MatmulSize {
-  readonly batch: number
-  readonly m: number
-  readonly n: number
-  readonly k: number
-}
-/** Where a batch of matrices lies: a byte address and strides in elements. */
-export interface Matrices {
-  readonly at: number
-  readonly batch: number
-  readonly row: number
-  readonly column: number
-}
-
 interface Exports {
   heapBase(): number
   matmulScratch(m: number, n: number, k: number): number
-  matmul(...args: number[]): void
   attentionJobBytes(): number
   attentionScratch(keys: number, dim: number, valueDim: number): number
   attention(job: number, scratch: number): void
@@ -156,15 +141,6 @@ export class Kernels {
     this.workers?.stop()
   }
 
-  /** Bytes of scratch of a matmul. */
-  matmulScratch(size: MatmulSize): number {
-    const { batch, m, n, k } = size
-    // batches may be folded into rows
-    return Math.max(
-      this.exports.matmulScratch(m, n, k) >>> 0,
-      this.exports.matmulScratch(m * batch, n, k) >>> 0,
-    )
-  }
   /** Bytes of scratch of the forward kernel: linear in `keys`, whatever the number of queries, heads and batches. */
   attentionScratch(keys: number, dim: number, valueDim: number): number {
     return HEAD + (this.exports.attentionScratch(keys, dim, valueDim) >>> 0)
@@ -172,24 +148,6 @@ export class Kernels {
   /** Bytes of scratch of the backward kernel: linear in `keys`. */
   attentionBackwardScratch(keys: number, dim: number, valueDim: number): number {
     return HEAD + (this.exports.attentionBackwardScratch(keys, dim, valueDim) >>> 0)
-  }
-
-  /**
-   * c[batch, m, n] = a[batch, m, k] · b[batch, k, n]. Strides in elements, 0 repeats an operand; the columns of c are
-   * neighbours. k = 0 writes zeros. `scratch` points at matmulScratch(size) bytes.
-   */
-  matmul(size: MatmulSize, a: Matrices, b: Matrices, c: Omit<Matrices, 'column'>, scratch: number): void {
-    let { batch, m } = size
-    const { n, k } = size
-    // one right operand for every batch, rows of the left in a row: a taller matrix, packed once
-    if (batch > 1 && b.batch === 0 && a.batch === m * a.row && c.batch === m * c.row) {
-      m *= batch
-      batch = 1
-    }
-    this.exports.matmul(
-      ...[batch, m, n, k, a.at, a.batch, a.row, a.column],
-      ...[b.at, b.batch, b.row, b.column, c.at, c.batch, c.row, scratch],
-    )
   }
 
   /** Writes z and lse. `scratch` points at attentionScratch(…) bytes. See `AttentionArguments`. */
