@@ -77,9 +77,7 @@ function without(dead: ReadonlySet<number>, graph: Graph): Graph {
   const moved = (r: Ref): Ref => ({ node: position[r.node], index: r.index })
   return {
     key: graph.key,
-    nodes: graph.nodes
-      .filter((_, i) => !dead.has(i))
-      .map((n) => ({ ...n, inputs: n.inputs.map(moved) })),
+    nodes: graph.nodes.filter((_, i) => !dead.has(i)).map((n) => ({ ...n, inputs: n.inputs.map(moved) })),
     inputs: graph.inputs.map((i) => position[i]),
     outputs: graph.outputs.map(moved),
   }

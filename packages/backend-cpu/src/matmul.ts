@@ -67,8 +67,7 @@ function eachTurn(axes: readonly Axis[], run: (a: number, b: number) => void): v
     return
   }
   const [axis, ...rest] = axes
-  for (let i = 0; i < axis.size; i++)
-    eachTurn(rest, (a, b) => run(a + 4 * i * axis.a, b + 4 * i * axis.b))
+  for (let i = 0; i < axis.size; i++) eachTurn(rest, (a, b) => run(a + 4 * i * axis.a, b + 4 * i * axis.b))
 }
 
 /** What a product of views ends with. */

@@ -210,7 +210,7 @@ export async function embedded(build: Build): Promise<Uint8Array<ArrayBuffer>> {
   for (let from = 0, at = 0; from < both.length; at += SLICE)
     for (const name of ['relaxed', 'baseline'] as const) {
       const length = Math.max(0, Math.min(SLICE, SIZES[name] - at))
-      if (name === build) bytes.set(both.subarray(from, from + length), at)
+      if (name === build && length > 0) bytes.set(both.subarray(from, from + length), at)
       from += length
     }
   return bytes

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict'
 import type { WasmMemory } from '../src/memory.js'
+import { productScratch, runProduct } from '../src/product.js'
 import type { AttentionArguments, Kernels } from '../src/wasm.js'
 import { type Attention, attention, attentionBackward, type Sizes, uniform } from './oracle.js'
 
@@ -141,12 +142,15 @@ function matmulCheck(
       const cRow = n + gap
       // gaps between the rows of c keep what was there
       const c = desk.put(new Float32Array(batch * m * cRow).fill(777))
-      kernels.matmul(
-        { batch, m, n, k },
-        { at: desk.put(a), batch: repeatLeft ? 0 : ls.size, row: ls.row, column: ls.column },
-        { at: desk.put(b), batch: repeatRight ? 0 : rs.size, row: rs.row, column: rs.column },
-        { at: c, batch: m * cRow, row: cRow },
-        desk.bytes(kernels.matmulScratch({ batch, m, n, k })),
+      runProduct(
+        kernels,
+        {
+          ...{ m, n, k, inner: batch },
+          a: { at: desk.put(a), inner: repeatLeft ? 0 : ls.size, row: ls.row, column: ls.column },
+          b: { at: desk.put(b), inner: repeatRight ? 0 : rs.size, row: rs.row, column: rs.column },
+          c: { at: c, row: cRow },
+        },
+        desk.bytes(productScratch(kernels, m, n, k)),
       )
       const want = new Float64Array(batch * m * cRow).fill(777)
       for (let x = 0; x < batch; x++)
@@ -512,7 +516,7 @@ export const checks: Check[] = [
         // one head's [4096, 4096] pattern would be 64 MiB
         assert.ok(bytes(4096) < 8 * 2 ** 20, `${bytes(4096)} bytes`)
       }
-      assert.ok(kernels.matmulScratch({ batch: 1, m: 1 << 16, n: 1 << 16, k: 1 << 16 }) < 2 * 2 ** 20)
+      assert.ok(productScratch(kernels, 1 << 16, 1 << 16, 1 << 16) < 2 * 2 ** 20 * kernels.threads)
     },
   },
 ]
