@@ -6,6 +6,7 @@
 import type { AttentionOptions, Tensor } from '@heed/tensor'
 import * as t from '@heed/tensor'
 import { bools, type CaseSpec, distinct, given, ids, normals, positives, probabilities } from './case.js'
+import { normal, stream } from './draw.js'
 import type { Family } from './tolerances.js'
 
 interface Entry {
@@ -25,6 +26,8 @@ export const compositeNames = [
   'silu',
   'dropout',
   'linear',
+  'dequantize',
+  'quantizedLinear',
   'conv2d',
   'crossEntropyPerToken',
   'rope',
@@ -47,6 +50,67 @@ const softmaxes = (f: (x: Tensor, axis: number) => Tensor): CaseSpec[] => [
   { name: 'no rows', inputs: [normals(0, 4)], run: (x) => f(x, -1) },
   { name: 'large', inputs: [given('f32', [2, 3], [1000, 999, -1000, -88, -89, -90])], run: (x) => f(x, -1) },
 ]
+
+/** A quantised weight of drawn values, [in, out] unless rows are the outputs. */
+function quantized(format: t.WeightFormat, shape: [number, number], outAxis: 0 | 1 = 1): Tensor {
+  const next = stream(`weight/${format}/${shape}`)
+  const values = Float32Array.from({ length: shape[0] * shape[1] }, () => normal(next))
+  return t.quantizeWeight(values, shape, { format, outAxis }).weight
+}
+const dequantized: CaseSpec[] = t.weightFormats.flatMap((format) =>
+  ([1, 0] as const).map((outAxis) => ({
+    name: `${format}, outputs are axis ${outAxis}`,
+    inputs: [],
+    run: () => t.alias(quantized(format, [45, 37], outAxis)),
+  })),
+)
+const quantizedProducts: CaseSpec[] = t.weightFormats.flatMap((format) => {
+  // what is rounded has no finite difference
+  const gradient = format === 'f16'
+  const product = (x: Tensor, b: Tensor | undefined, n: number) =>
+    t.linear(x, quantized(format, [x.shape[x.rank - 1], n]), b)
+  return [
+    {
+      name: `${format}, rows`,
+      inputs: [normals(5, 70), normals(37)],
+      gradient,
+      run: (x, b) => product(x, b, 37),
+    },
+    { name: `${format}, a vector`, inputs: [normals(96)], gradient, run: (x) => product(x, undefined, 48) },
+    {
+      name: `${format}, batch`,
+      inputs: [normals(2, 3, 9), normals(1)],
+      gradient,
+      run: (x, b) => product(x, b, 1),
+    },
+    { name: `${format}, no rows`, inputs: [normals(0, 9)], gradient, run: (x) => product(x, undefined, 4) },
+    {
+      name: `${format}, no inputs`,
+      inputs: [normals(2, 0), normals(5)],
+      gradient,
+      run: (x, b) => product(x, b, 5),
+    },
+    {
+      name: `${format}, a table's rows`,
+      inputs: [normals(3, 33)],
+      gradient,
+      run: (x) => t.matmul(x, quantized(format, [50, 33], 0), { transposeY: true }),
+    },
+    {
+      name: `${format}, large, small and no activations`,
+      inputs: [given('f32', [3, 4], [3e30, -1e28, 0, 8, 1e-20, -3e-20, 2e-20, 0, 0, 0, 0, 0])],
+      gradient: false,
+      layouts: false,
+      run: (x) => product(x, undefined, 6),
+    },
+    {
+      name: `${format}, gradients`,
+      inputs: [normals(4, 40), normals(6), normals(4, 6)],
+      gradient: false,
+      run: (x, b, dy) => t.grad(product(x, b, 6), [x, b], { seed: dy }),
+    },
+  ] satisfies CaseSpec[]
+})
 
 const turn = (x: Tensor): Tensor => t.transpose(x, [0, 2, 1, 3])
 
@@ -214,6 +278,8 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
       },
     ],
   },
+  dequantize: { family: 'arithmetic', cases: dequantized },
+  quantizedLinear: { family: 'matmul', cases: quantizedProducts },
   conv2d: {
     family: 'matmul',
     cases: [

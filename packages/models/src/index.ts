@@ -23,6 +23,7 @@ export type { Gpt2Config } from './gpt2.js'
 export { type BatchInput, type Ids, type InputLike, paddingMask, positionsOf, toInput } from './input.js'
 export { families, type LoadOptions, loadModel, type ModelSource } from './load.js'
 export type { TextModel } from './model.js'
+export { type QuantizedRow, type QuantizeOptions, type QuantizeReport, quantize } from './quantize.js'
 export {
   argMaxOf,
   minP,

@@ -6,6 +6,7 @@ import { showShape } from '@heed/tensor'
 import { saveFile, type TensorToWrite, writeSafetensors } from '@heed/weights'
 import { ModelError } from './errors.js'
 import type { TextModel } from './model.js'
+import { quantizedFormat } from './quantize.js'
 import { toFile } from './weight-rules.js'
 
 /** File name → content of a model's folder. */
@@ -18,8 +19,17 @@ export interface ModelFiles {
   readonly 'sentence_bert_config.json'?: string
 }
 
-/** Every file of the model's folder, in memory: for browsers, and for `loadModel(files)`. */
+/**
+ * Every file of the model's folder, in memory: for browsers, and for `loadModel(files)`.
+ * @throws ModelError for a quantised model: the folder has no place for its codes.
+ */
 export async function modelFiles(model: TextModel): Promise<ModelFiles> {
+  const format = quantizedFormat(model.parameters)
+  if (format)
+    throw new ModelError(
+      model.source,
+      `the model is quantised (${format}) and is not saved; save it before, and quantise again after loading`,
+    )
   const values = new Map<string, Float32Array>()
   for (const [path, t] of model.parameters) {
     const data = await t.data()
@@ -41,7 +51,7 @@ export async function modelFiles(model: TextModel): Promise<ModelFiles> {
   }
 }
 
-/** Writes the model's folder, file by file whole or not at all. Node only; `modelFiles` is for browsers. */
+/** Writes the model's folder, file by file whole or not at all; refuses what `modelFiles` refuses. Node only; `modelFiles` is for browsers. */
 export async function saveModel(model: TextModel, folder: string): Promise<void> {
   // named at run time, so that no bundler for browsers looks for it
   const name = 'node:fs/promises'

@@ -7,6 +7,7 @@ import { GradError, ShapeError, showShape } from './errors.js'
 import { type Node, type Op, postorder, type Tensor } from './graph.js'
 import { bodyOf, detachedOp, installReverse } from './ops/define.js'
 import { add } from './ops/elementwise.js'
+import { packedParts } from './ops/quantized.js'
 import { ones, zeros } from './ops/shape.js'
 import { sameShape } from './shape.js'
 
@@ -39,6 +40,11 @@ export function grad(
       )
     if (w.dtype !== 'f32')
       throw new GradError(`grad: ${describe(w)} is ${w.dtype}; only f32 tensors have gradients`)
+    const packed = packedParts(w)
+    if (packed)
+      throw new GradError(
+        `grad: ${describe(w)} is quantised (${packed.attrs.format}) and stays as it is; train the model before it is quantised`,
+      )
   }
   const open = new Set<Node>()
   const wanted = new Set<Node>()

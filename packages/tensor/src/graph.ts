@@ -29,6 +29,8 @@ export interface Op {
   body?(inputs: readonly Tensor[], attrs: Attrs, tap: InnerTap): readonly Tensor[]
   /** A body that shows what `body` fuses away; used where somebody edits or differentiates an inner value. */
   openBody?(inputs: readonly Tensor[], attrs: Attrs, tap: InnerTap): readonly Tensor[]
+  /** What is differentiated instead of `body`, where that has steps in it. */
+  gradBody?(inputs: readonly Tensor[], attrs: Attrs, tap: InnerTap): readonly Tensor[]
   /** Names that the body taps. */
   inner?: readonly string[]
 }

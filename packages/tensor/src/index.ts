@@ -168,6 +168,17 @@ export {
 } from './ops/normalize.js'
 export { type PrimitiveName, primitiveNames } from './ops/primitives.js'
 export {
+  dequantize,
+  type Packed,
+  type PackedAttrs,
+  packedParts,
+  type QuantizedWeight,
+  quantizedLinear,
+  quantizeWeight,
+  type WeightFormat,
+  weightFormats,
+} from './ops/quantized.js'
+export {
   dropout,
   foldIn,
   gumbel,

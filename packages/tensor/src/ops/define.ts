@@ -62,6 +62,7 @@ export interface CompositeRow {
   infer: Op['infer']
   body: NonNullable<Op['body']>
   openBody?: Op['openBody']
+  gradBody?: Op['gradBody']
   inner?: readonly string[]
 }
 
@@ -92,7 +93,7 @@ const backwards = new Map<Op, Op>()
 
 /**
  * `name.vjp`: (inputs, results, given cotangents) → cotangent of every float input. Its body is the reverse walk
- * through the forward body on fresh aliases (q, k and v may be one node); results are there for kernels that claim it.
+ * through the forward body (or `gradBody`) on fresh aliases (q, k and v may be one node); results are there for kernels that claim it.
  */
 function backwardOf(op: Op): Op {
   const known = backwards.get(op)
@@ -115,7 +116,8 @@ function backwardOf(op: Op): Op {
     body: (inputs, attrs) => {
       const { ins, dys, given } = split(inputs, attrs)
       const fresh = ins.map(alias)
-      const outs = (op.body as NonNullable<Op['body']>)(fresh, attrs.forward as Attrs, (_, x) => x)
+      const forward = op.gradBody ?? (op.body as NonNullable<Op['body']>)
+      const outs = forward(fresh, attrs.forward as Attrs, (_, x) => x)
       const seeded = outs.filter((_, i) => given[i])
       return (reverse as Reverse)(
         seeded,

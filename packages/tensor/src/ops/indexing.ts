@@ -7,6 +7,7 @@ import { apply, type Op, type Spec, type Tensor } from '../graph.js'
 import { normalizeAxis, type Shape } from '../shape.js'
 import { lift, type Operand, primitive } from './define.js'
 import { cast, equal } from './elementwise.js'
+import { packedParts, takePackedRows } from './quantized.js'
 import { iota, pad, reshape, zeros } from './shape.js'
 
 const ids = (s: Spec, what: string): void => {
@@ -24,6 +25,8 @@ const takeOp: Op = primitive('take', {
 })
 /** Whole slices: x[…, index, …] along an axis; index of any shape (np.take). Repeated ids add up in the gradient. */
 export function take(x: Tensor, index: Tensor, options: { axis?: number } = {}): Tensor {
+  const packed = packedParts(x)
+  if (packed?.attrs.outAxis === 0 && (options.axis ?? 0) === 0) return takePackedRows(packed, index)
   return apply(takeOp, [x, index], { axis: normalizeAxis(options.axis ?? 0, x.rank) })
 }
 /** Rows of a table [vocabulary, dModel] by ids [...]: [..., dModel]. */

@@ -4,6 +4,7 @@ import { apply, type Op, type Tensor } from '../graph.js'
 import { broadcastShapes } from '../shape.js'
 import { composite, primitive } from './define.js'
 import { add, unbroadcast } from './elementwise.js'
+import { packedParts, quantizedLinear } from './quantized.js'
 import { reshape, swapLast } from './shape.js'
 
 const matmulOp: Op = primitive('matmul', {
@@ -37,6 +38,10 @@ export function matmul(
     throw new ShapeError(
       `matmul: operands ${showShape(x.shape)} and ${showShape(y.shape)}: a scalar is no matrix; use mul`,
     )
+  const packed = packedParts(y)
+  // the product with a quantised weight along its inputs
+  if (packed && packed.attrs.outAxis === (options.transposeY ? 0 : 1))
+    return quantizedLinear(options.transposeX && x.rank > 1 ? swapLast(x) : x, packed)
   let a = x.rank === 1 ? reshape(x, [1, x.shape[0]]) : x
   let b = y.rank === 1 ? reshape(y, [y.shape[0], 1]) : y
   if (options.transposeX) a = swapLast(a)
@@ -83,5 +88,7 @@ const buildLinear = composite('linear', {
  * PyTorch's nn.Linear stores the transpose: pass `transpose(weight)`.
  */
 export function linear(x: Tensor, weight: Tensor, bias?: Tensor): Tensor {
+  const packed = packedParts(weight)
+  if (packed?.attrs.outAxis === 1) return quantizedLinear(x, packed, bias)
   return buildLinear(bias ? [x, weight, bias] : [x, weight])[0]
 }
