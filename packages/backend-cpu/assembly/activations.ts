@@ -20,9 +20,9 @@ import { loadPart, storePart } from './vector'
 // @ts-ignore: decorator
 @inline export const SIGMOID: i32 = 7
 
-// 1, ½, √½, −1.702, −2·√(2/π), 0.044715; then for derivatives 1/√(2π), √(2/π), 3·0.044715, ¼, ½·1.702
+// 1, ½, √½, −1.702, −2·√(2/π), 0.044715; then for derivatives 1/√(2π), 2·√(2/π), 3·0.044715, ¼, 1.702
 const TABLE: usize = memory.data<f32>([
-  1.0, 0.5, 0.70710678118654752, -1.702, -1.5957691216057308, 0.044715, 0.3989422804014327, 0.7978845608028654, 0.134145, 0.25, 0.851,
+  1.0, 0.5, 0.70710678118654752, -1.702, -1.5957691216057308, 0.044715, 0.3989422804014327, 1.5957691216057308, 0.134145, 0.25, 1.702,
 ])
 
 // @ts-ignore: decorator
@@ -74,11 +74,12 @@ export function activateRow(form: i32, n: i32, x: usize, y: usize): void {
   }
 }
 
-/** dy·(σ + u·2σ(1 − σ)) with σ = ½(1 + tanh u) and t = tanh u. */
+/** dy·(σ + σ(1 − σ)·x·slope) with σ = 1/(1 + eᵗ): of x·σ, where slope is −dt/dx. */
 // @ts-ignore: decorator
-@inline function gateSlope(u: v128, t: v128, dy: v128): v128 {
-  const sigma = f32x4.mul(c(1), f32x4.add(c(0), t))
-  return f32x4.mul(dy, f32x4.add(sigma, f32x4.mul(u, f32x4.mul(c(1), f32x4.sub(c(0), f32x4.mul(t, t))))))
+@inline function gateSlope4(x: v128, t: v128, slope: v128, dy: v128): v128 {
+  const sigma = f32x4.div(c(0), f32x4.add(c(0), expAny4(t)))
+  const bend = f32x4.mul(sigma, f32x4.sub(c(0), sigma))
+  return f32x4.mul(dy, f32x4.add(sigma, f32x4.mul(f32x4.mul(bend, x), slope)))
 }
 
 /** dy·f′(x) of four floats; `form` is a constant to the compiler. Of tanh x is the result, not the argument. */
@@ -91,16 +92,11 @@ export function activateRow(form: i32, n: i32, x: usize, y: usize): void {
   }
   if (form == GELU_TANH) {
     const square = f32x4.mul(x, x)
-    const t = tanh4(f32x4.mul(c(7), f32x4.add(x, f32x4.mul(c(5), f32x4.mul(x, square)))))
-    const inner = f32x4.mul(c(7), f32x4.add(c(0), f32x4.mul(c(8), square)))
-    const half = f32x4.mul(c(1), x)
-    const left = f32x4.mul(c(1), f32x4.add(c(0), t))
-    return f32x4.mul(dy, f32x4.add(left, f32x4.mul(half, f32x4.mul(f32x4.sub(c(0), f32x4.mul(t, t)), inner))))
+    const t = f32x4.mul(c(4), f32x4.add(x, f32x4.mul(c(5), f32x4.mul(x, square))))
+    return gateSlope4(x, t, f32x4.mul(c(7), f32x4.add(c(0), f32x4.mul(c(8), square))), dy)
   }
-  if (form == GELU_QUICK || form == SILU) {
-    const u = f32x4.mul(x, c(form == SILU ? 1 : 10))
-    return gateSlope(u, tanh4(u), dy)
-  }
+  if (form == GELU_QUICK) return gateSlope4(x, f32x4.mul(c(3), x), c(10), dy)
+  if (form == SILU) return gateSlope4(x, f32x4.neg(x), c(0), dy)
   if (form == RELU) return v128.and(dy, f32x4.gt(x, f32x4.splat(0)))
   if (form == TANH) return f32x4.mul(dy, f32x4.sub(c(0), f32x4.mul(x, x)))
   const t = tanh4(f32x4.mul(c(1), x))

@@ -4,6 +4,7 @@
 import { matmulChunk, packChunk } from './matmul'
 import { activationChunk } from './activations'
 import { unaryChunk } from './elementwise'
+import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
 import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
@@ -17,6 +18,9 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 23: normChunk(job, chunk); break
     case 24: normColumnsChunk(job, chunk, scratch); break
     case 25: adamChunk(job, chunk); break
+    case 26: copyChunk(job, chunk, scratch); break
+    case 27: takeChunk(job, chunk); break
+    case 28: takeAddChunk(job, chunk); break
     default: unreachable()
   }
 }

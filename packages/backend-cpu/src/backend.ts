@@ -17,6 +17,7 @@ import { attentionEntries } from './attention.js'
 import { elementwiseEntries } from './elementwise.js'
 import { OutOfMemoryError } from './errors.js'
 import { FUSED, fuse } from './fuse.js'
+import { indexingEntries } from './indexing.js'
 import { linearBackwardEntry, Products, productEntry } from './matmul.js'
 import { Panels } from './panels.js'
 import { rowEntries } from './rows.js'
@@ -113,6 +114,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     ...referenceKernels,
     ...elementwise,
     ...rowEntries(kernels),
+    ...indexingEntries(kernels),
     matmul: { ...fused, how: 'native' },
     linear: fused,
     ...Object.fromEntries(FUSED.map((name) => [name, fused])),

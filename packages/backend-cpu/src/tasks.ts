@@ -8,5 +8,8 @@ export const TASKS = {
   norm: 23,
   normColumns: 24,
   adam: 25,
+  copy: 26,
+  take: 27,
+  takeAdd: 28,
 } as const
 export type Task = keyof typeof TASKS

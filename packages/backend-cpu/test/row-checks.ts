@@ -252,6 +252,79 @@ function adamCheck(n: number, per: number, amsgrad: boolean, decay: 'none' | 'ad
   }
 }
 
+/** A view of `shape` whose axes lie in memory in the order `perm`, every `gap`-th number, copied in pieces of `per`. */
+function copyCheck(bytes: 1 | 2 | 4 | 8, shape: number[], perm: number[], per: number, gap = 1): Check {
+  return {
+    name: `copy of [${shape}] as [${perm}], ${bytes} bytes, ${per} a chunk, gap ${gap}`,
+    run(desk) {
+      const n = shape.reduce((a, b) => a * b, 1)
+      const source = Uint8Array.from({ length: n * gap * bytes }, (_, i) => (i * 7) % 251)
+      const strides = shape.map(() => 0)
+      let step = gap
+      for (const axis of [...perm].reverse()) {
+        strides[axis] = step
+        step *= shape[axis]
+      }
+      const to = desk.bytes(n * bytes)
+      const axes = shape.flatMap((d, i) => [d, strides[i] * bytes]).reverse()
+      const pairs = shape.flatMap((_, i) => [axes[2 * i + 1], axes[2 * i]])
+      const words = [n, per, bytes, to, desk.putBytes(source), shape.length, ...pairs]
+      desk.kernels.run('copy', words, Math.ceil(n / per), desk.bytes(64 * desk.kernels.threads), 64)
+      const got = desk.kernels.memory.u8().slice(to, to + n * bytes)
+      const want = new Uint8Array(n * bytes)
+      for (let flat = 0; flat < n; flat++) {
+        let at = 0
+        for (let d = shape.length - 1, rest = flat; d >= 0; d--) {
+          at += (rest % shape[d]) * strides[d]
+          rest = Math.floor(rest / shape[d])
+        }
+        for (let b = 0; b < bytes; b++) want[flat * bytes + b] = source[at * bytes + b]
+      }
+      close('copy', got, want, 0)
+    },
+  }
+}
+const copies = ([1, 2, 4, 8] as const).flatMap((bytes) => [
+  copyCheck(bytes, [5, 7], [1, 0], 4),
+  copyCheck(bytes, [3, 5, 6], [1, 0, 2], 16),
+  copyCheck(bytes, [3, 5, 6], [2, 0, 1], 90, 3),
+  copyCheck(bytes, [2, 3, 301], [1, 0, 2], 512),
+])
+
+function takeCheck(columns: number, batch: number, per: number): Check {
+  return {
+    name: `take and its transpose, ${batch} × [6, ${columns}], ${per} a chunk`,
+    run(desk) {
+      const { kernels } = desk
+      const ids = [3, 0, 3, 5, 3]
+      const slices = 6
+      const x = floats(batch * slices * columns, 3)
+      const src = floats(batch * ids.length * columns, 4)
+      const index = desk.take(ids.length)
+      kernels.memory.i32().set(ids, index / 4)
+      const n = batch * ids.length
+      const y = desk.take(n * columns)
+      const words = [n, per, 4 * columns, ids.length, desk.put(x), y, index, slices]
+      kernels.run('take', words, Math.ceil(n / per))
+      const sums = Float64Array.from(x)
+      const taken: number[] = []
+      for (let b = 0; b < batch; b++)
+        for (const [i, id] of ids.entries())
+          for (let c = 0; c < columns; c++) {
+            const at = (b * slices + id) * columns + c
+            taken.push(x[at])
+            sums[at] += src[(b * ids.length + i) * columns + c]
+          }
+      close('take', desk.get(y, n * columns), taken, 0)
+      const to = desk.put(x)
+      const wide = 16 * per
+      const addWords = [columns, wide, batch, ids.length, desk.put(src), to, index, slices]
+      kernels.run('takeAdd', addWords, Math.ceil(columns / wide))
+      close('takeAdd', desk.get(to, x.length), sums, 1e-6)
+    },
+  }
+}
+
 const plain = { center: true, weight: true, bias: true }
 export const rowChecks: Check[] = [
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => softmaxCheck(5, n, 2)),
@@ -270,6 +343,10 @@ export const rowChecks: Check[] = [
   normCheck(9, 33, 9, { center: false, weight: true, bias: false, unit: true }),
   normCheck(9, 18, 9, { center: false, weight: false, bias: false }),
   ...activations,
+  ...copies,
+  takeCheck(1, 1, 2),
+  takeCheck(37, 2, 1),
+  takeCheck(300, 1, 9),
   ...[false, true].flatMap((amsgrad) =>
     (['none', 'added', 'decoupled'] as const).flatMap((decay) =>
       [1, 3, 4, 37].map((n) => adamCheck(n, 16, amsgrad, decay)),

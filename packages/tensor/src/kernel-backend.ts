@@ -128,8 +128,6 @@ interface Takeover {
   readonly step: number
 }
 
-const copyEntry = (run: Kernel): KernelEntry => ({ run, strided: true })
-
 /** A compiled graph: steps over views, whose arrays are bound before a run. */
 class Program {
   readonly steps: Step[] = []
@@ -337,9 +335,15 @@ class Program {
     return this.copy(v, key)
   }
   private readonly copiedFrom = new Map<Value, Slot>()
+  /** Into neighbouring elements, by the table's own `copy` if it has one. */
+  private copyStep(v: Value, out: Value): void {
+    const entry = this.table.copy ?? PLAIN_COPY
+    const n: GraphNode = { op: 'copy', attrs: {}, inputs: [], from: [v], to: [out], path: '', site: null }
+    this.step('copy', entry, [v], [out], n, entry.scratch?.(n) ?? 0, null)
+  }
   private copy(v: Value, key: string): Value {
     const out = this.fresh(v)
-    this.step('copy', copyEntry(copyKernel), [v], [out], null, 0, null)
+    this.copyStep(v, out)
     this.copies++
     this.copied.set(key, out)
     this.copiedFrom.set(out, v.slot)
@@ -354,7 +358,7 @@ class Program {
     if (!exact) {
       // an output owns its memory: a view, an input or a second name of one value is copied
       const out = this.fresh(v)
-      this.step('copy', copyEntry(copyKernel), [v], [out], null, 0, null)
+      this.copyStep(v, out)
       slot = out.slot
     }
     slot.kind = 'output'
@@ -559,8 +563,9 @@ export function reshapeStrides(shape: Shape, strides: readonly number[], to: Sha
   return i === from.length && to.slice(j).every((d) => d === 1) ? out : null
 }
 
+const PLAIN_COPY: KernelEntry = { strided: true, run: plainCopy }
 /** Copies a view into a contiguous output. */
-export const copyKernel: Kernel = ({ inputs: [x], outputs: [o] }) => {
+function plainCopy({ inputs: [x], outputs: [o] }: KernelCall): void {
   const { shape, strides } = x
   const n = x.size
   const out = o.data
