@@ -1,65 +1,56 @@
-// Fused attention, forward: z = softmax(scale·q·kᵀ, over the allowed keys)·v and the log-sum-exp of the scores, with running
-// maxima so that no [query, key] matrix is ever held (Dao et al. 2022, arXiv:2205.14135; the running softmax is Milakov and
-// Gimelshein 2018, arXiv:1805.02867). A query that may see nothing gives zeros and a log-sum-exp of −∞.
+// Fused attention, forward: z = softmax(scores over the allowed keys)·v and the log-sum-exp of the scores, with running maxima so
+// that no [query, key] matrix is ever held (Dao et al. 2022, arXiv:2205.14135; the running softmax is Milakov and Gimelshein 2018,
+// arXiv:1805.02867). A query that may see nothing gives zeros and a log-sum-exp of −∞.
+//
+// An item of work is some queries of one head. It walks over the blocks of keys that any of them sees, packs each once and brings
+// all its queries up to date with it: working memory does not depend on the lengths. What a row gives does not depend on its item.
 
-import { AttentionJob, elements, maskScores, pad8, visibleKeys } from './attention-job'
+import { AttentionJob, RANGE_WORDS, allow, elements, meets, pad8, stretches, visible } from './attention-job'
 import { NEVER, expOne, expRow, maxRow } from './exp'
-import { packPanels, packRows, panelBytes } from './pack'
+import { packPanels, packRows } from './pack'
 import { MR, tile } from './tile'
 import { rowDots, rowTimes } from './vector'
 
-// Query rows and keys of one score tile (96 KB with maxima and sums: it stays in L2); ROWS is a multiple of both tile heights.
+// Queries and keys of one score tile (96 KB: it stays in L2); ROWS is a multiple of both tile heights, KEYS of 8.
 // @ts-ignore: decorator
 @inline const ROWS: i32 = 90
 // @ts-ignore: decorator
-@inline const KEYS: i32 = 240
-// With this few queries (decoding) packing the keys costs more than the products.
+@inline const KEYS: i32 = 256
+// With this few queries (decoding) packing keys and values costs more than the products,
 // @ts-ignore: decorator
 @inline const FEW: i32 = 4
+// and with fewer than this packing values does.
+// @ts-ignore: decorator
+@inline const SOME: i32 = 192
 
-/** Bytes of scratch for `attention`: linear in the number of keys, independent of the number of queries, heads and batches. */
-export function attentionScratch(keys: i32, dim: i32, valueDim: i32): usize {
-  return tileBytes(dim, valueDim) + panelBytes(dim, keys) + panelBytes(keys, valueDim)
+/** Bytes of scratch for `attentionChunk`: independent of the numbers of keys, heads and batches. */
+export function attentionScratch(itemRows: i32, dim: i32, valueDim: i32): usize {
+  const width = pad8(valueDim)
+  return <usize>((itemRows + 1) * (2 + RANGE_WORDS + width + dim) + 2 * (ROWS / MR) + ROWS * KEYS + KEYS * (dim + width)) * 4
 }
 
-// @ts-ignore: decorator
-@inline function tileBytes(dim: i32, valueDim: i32): usize {
-  return <usize>(ROWS * (pad8(valueDim) + 2 + KEYS + pad8(dim))) * 4
-}
-
-/**
- * Turns the row of n scores at `s` into exp(score − m) with the new running maximum m, updates maximum and sum at `stats`
- * (two floats) and returns the factor by which what was summed so far must be multiplied. `any`: a key is allowed.
- */
-// @ts-ignore: decorator
-@inline function runningSoftmax(s: usize, n: i32, any: bool, maxAt: usize, sumAt: usize): f32 {
-  if (!any) {
-    memory.fill(s, 0, <usize>n << 2)
-    return 1
-  }
+/** exp(score − maximum) in place over n scores; updates the running maximum and sum and multiplies `out` by what that changes. */
+function runningSoftmax(s: usize, n: i32, maxAt: usize, sumAt: usize, out: usize, width: i32): void {
   const before = load<f32>(maxAt)
+  const sum = load<f32>(sumAt)
   const m = max(before, maxRow(s, n))
   const total = expRow(s, n, m)
   if (m == before) {
-    store<f32>(sumAt, load<f32>(sumAt) + total)
-    return 1
+    store<f32>(sumAt, sum + total)
+    return
   }
-  const factor = expOne(before - m)
-  store<f32>(sumAt, load<f32>(sumAt) * factor + total)
   store<f32>(maxAt, m)
-  return factor
-}
-
-// @ts-ignore: decorator
-@inline function scaleRow(row: usize, n: i32, factor: f32): void {
+  const factor = expOne(before - m)
+  store<f32>(sumAt, sum * factor + total)
+  if (sum == 0) return
   const f = f32x4.splat(factor)
-  for (let j = 0; j < n; j += 4) {
-    v128.store(row, f32x4.mul(f, v128.load(row)))
-    row += 16
+  for (let j = 0; j < width; j += 4) {
+    v128.store(out, f32x4.mul(f, v128.load(out)))
+    out += 16
   }
 }
 
-/** Divides by the sum, writes valueDim results and the log-sum-exp. */
+/** Divides by the sum, writes n results and the log-sum-exp. */
 function finishRow(o: usize, n: i32, m: f32, sum: f32, z: usize, lse: usize): void {
   if (sum == 0) {
     memory.fill(z, 0, <usize>n << 2)
@@ -75,127 +66,135 @@ function finishRow(o: usize, n: i32, m: f32, sum: f32, z: usize, lse: usize): vo
   store<f32>(lse, m + Mathf.log(sum))
 }
 
-/** One head against packed keys (scale included) and values. */
-function head(job: AttentionJob, q: usize, z: usize, lse: usize, mask: usize, keyPanels: usize, valuePanels: usize, packed: i32, scratch: usize): void {
-  const width = pad8(job.valueDim)
-  const oRow = <usize>width << 2
-  const sRow: usize = KEYS * 4
-  const maxima = scratch
-  const sums = elements(maxima, ROWS)
-  const scores = elements(sums, ROWS)
-  const out = elements(scores, ROWS * KEYS)
-  const gathered = elements(out, ROWS * width)
-  for (let q0 = 0; q0 < job.queries; q0 += ROWS) {
-    const rows = min(ROWS, job.queries - q0)
-    let block = elements(q, q0 * job.queryRow)
-    let qRow = <usize>job.queryRow << 2
-    if (job.queryColumn != 1) {
-      packRows(rows, job.dim, block, job.queryRow, job.queryColumn, gathered, job.dim)
-      block = gathered
-      qRow = <usize>job.dim << 2
-    }
-    for (let i = 0; i < rows; i++) {
-      store<f32>(elements(maxima, i), NEVER)
-      store<f32>(elements(sums, i), 0)
-    }
-    const end = visibleKeys(job, q0 + rows - 1)
-    for (let k0 = 0; k0 < end; k0 += KEYS) {
-      const count = min(KEYS, end - k0)
-      const diagonal = visibleKeys(job, q0) < k0 + count
-      for (let j = 0; j < count; j += 8) {
-        // the first group of rows that holds a query which sees key k0 + j
-        const first = diagonal ? (max(0, k0 + j - q0 - job.offset) / MR) * MR : 0
-        const panel = elements(keyPanels, (k0 + j) * job.dim)
-        for (let i = first; i < rows; i += MR)
-          tile(min(MR, rows - i), job.dim, block + <usize>i * qRow, qRow, panel, 32, elements(scores, i * KEYS + j), sRow, 0)
-      }
-      for (let i = 0; i < rows; i++) {
-        const s = elements(scores, i * KEYS)
-        let seen = count
-        let used = count
-        if (diagonal) {
-          seen = max(0, min(count, visibleKeys(job, q0 + i) - k0))
-          // the group of this row is multiplied as far as its last row sees
-          used = min(count, visibleKeys(job, q0 + min(rows - 1, (i / MR) * MR + MR - 1)) - k0)
-          if (used <= 0) continue
-        }
-        const padded = pad8(used)
-        for (let j = seen; j < padded; j++) store<f32>(elements(s, j), NEVER)
-        let any = seen > 0
-        if (job.mask && any)
-          any = maskScores(s, seen, mask + <usize>((q0 + i) * job.maskQuery) + <usize>(k0 * job.maskKey), job.maskKey, NEVER)
-        const factor = runningSoftmax(s, padded, any, elements(maxima, i), elements(sums, i))
-        if (k0 > 0 && factor != 1) scaleRow(elements(out, i * width), width, factor)
-      }
-      for (let j = 0; j < width; j += 8) {
-        const panel = elements(valuePanels, j * packed + k0 * 8)
-        for (let i = 0; i < rows; i += MR) {
-          const live = min(MR, rows - i)
-          const depth = diagonal ? min(count, visibleKeys(job, q0 + i + live - 1) - k0) : count
-          if (depth > 0) tile(live, depth, elements(scores, i * KEYS), sRow, panel, 32, elements(out, i * width + j), oRow, i32(k0 > 0))
-        }
-      }
-    }
-    for (let i = 0; i < rows; i++)
-      finishRow(
-        elements(out, i * width), job.valueDim, load<f32>(elements(maxima, i)), load<f32>(elements(sums, i)),
-        elements(z, (q0 + i) * job.zRow), elements(lse, (q0 + i) * job.lseRow),
-      )
-  }
-}
-
-/** One head with few queries: keys and values are read in place, once per query. */
-function fewQueries(job: AttentionJob, q: usize, k: usize, v: usize, z: usize, lse: usize, mask: usize, scratch: usize): void {
-  const maximum = scratch
-  const sum = elements(maximum, 1)
-  const scores = elements(maximum, 4)
-  const out = elements(scores, KEYS)
-  const width = pad8(job.valueDim)
-  const scaled = elements(out, width)
-  for (let i = 0; i < job.queries; i++) {
-    for (let d = 0; d < job.dim; d++) store<f32>(elements(scaled, d), job.scale * load<f32>(elements(q, i * job.queryRow + d * job.queryColumn)))
-    store<f32>(maximum, NEVER)
-    store<f32>(sum, 0)
-    const end = visibleKeys(job, i)
-    for (let k0 = 0; k0 < end; k0 += KEYS) {
-      const count = min(KEYS, end - k0)
-      rowDots(count, job.dim, scaled, elements(k, k0 * job.keyRow), <usize>job.keyRow << 2, scores)
-      for (let j = count; j < pad8(count); j++) store<f32>(elements(scores, j), NEVER)
-      const any = job.mask
-        ? maskScores(scores, count, mask + <usize>(i * job.maskQuery) + <usize>(k0 * job.maskKey), job.maskKey, NEVER)
-        : true
-      const factor = runningSoftmax(scores, pad8(count), any, maximum, sum)
-      if (k0 > 0 && factor != 1) scaleRow(out, width, factor)
-      rowTimes(job.valueDim, count, scores, elements(v, k0 * job.valueRow), <usize>job.valueRow << 2, out, i32(k0 > 0))
-    }
-    finishRow(out, job.valueDim, load<f32>(maximum), load<f32>(sum), elements(z, i * job.zRow), elements(lse, i * job.lseRow))
-  }
-}
-
-/** z and lse of the job; `scratch`: attentionScratch(…) bytes. Query head h reads key-value head h / (heads / kvHeads). */
-export function attention(address: usize, scratch: usize): void {
+/** z and lse of the items of chunk `chunk`. */
+export function attentionChunk(address: usize, chunk: i32, scratch: usize): void {
   const job = changetype<AttentionJob>(address)
-  if (job.queries <= 0) return
-  const group = job.heads / job.kvHeads
-  const end = visibleKeys(job, job.queries - 1)
-  const keyPanels = scratch + tileBytes(job.dim, job.valueDim)
-  const valuePanels = keyPanels + panelBytes(job.dim, end)
+  const first = chunk * job.chunkItems
+  for (let i = first; i < min(first + job.chunkItems, job.items); i++) item(job, i, scratch)
+}
+
+/** `itemRows` queries of one head. Items go through the heads of the last queries first: under a causal mask they see most. */
+function item(job: AttentionJob, index: i32, scratch: usize): void {
+  const dim = job.dim
+  const valueDim = job.valueDim
+  const perHead = (job.queries + job.itemRows - 1) / job.itemRows
+  const all = job.batch * job.heads
+  const b = (index % all) / job.heads
+  const h = index % job.heads
+  const g = h / (job.heads / job.kvHeads)
+  const q0 = (perHead - 1 - index / all) * job.itemRows
+  const rows = min(job.itemRows, job.queries - q0)
+  const k = elements(job.key, b * job.keyBatch + g * job.keyHead)
+  const v = elements(job.value, b * job.valueBatch + g * job.valueHead)
+  const bias = job.bias ? elements(job.bias, b * job.biasBatch + h * job.biasHead) : 0
+  const mask = job.mask ? job.mask + <usize>(b * job.maskBatch) + <usize>(h * job.maskHead) : 0
   const few = job.queries <= FEW && job.keyColumn == 1 && job.valueColumn == 1
-  for (let b = 0; b < job.batch; b++)
-    for (let g = 0; g < job.kvHeads; g++) {
-      const k = elements(job.key, b * job.keyBatch + g * job.keyHead)
-      const v = elements(job.value, b * job.valueBatch + g * job.valueHead)
-      if (!few) {
-        packPanels(job.dim, end, k, job.keyColumn, job.keyRow, keyPanels, job.scale)
-        packPanels(end, job.valueDim, v, job.valueRow, job.valueColumn, valuePanels, 1)
-      }
-      for (let h = g * group; h < (g + 1) * group; h++) {
-        const q = elements(job.query, b * job.queryBatch + h * job.queryHead)
-        const z = elements(job.z, b * job.zBatch + h * job.zHead)
-        const lse = elements(job.lse, b * job.lseBatch + h * job.lseHead)
-        const mask = job.mask + <usize>(b * job.maskBatch) + <usize>(h * job.maskHead)
-        if (few) fewQueries(job, q, k, v, z, lse, mask, scratch)
-        else head(job, q, z, lse, mask, keyPanels, valuePanels, end, scratch)
-      }
+  const valuesInPlace = few || (rows < SOME && job.valueColumn == 1 && (valueDim & 7) == 0)
+
+  const width = pad8(valueDim)
+  const maxima = scratch
+  const sums = elements(maxima, rows)
+  const ranges = elements(sums, rows)
+  const together = elements(ranges, rows * RANGE_WORDS)
+  const groups = elements(together, RANGE_WORDS)
+  const scores = elements(groups, 2 * (ROWS / MR))
+  const keyPanels = elements(scores, ROWS * KEYS)
+  const valuePanels = elements(keyPanels, KEYS * dim)
+  const out = elements(valuePanels, KEYS * width)
+
+  let q = elements(job.query, b * job.queryBatch + h * job.queryHead + q0 * job.queryRow)
+  let qRow = <usize>job.queryRow << 2
+  if (few || job.queryColumn != 1) {
+    const copy = elements(out, rows * width)
+    packRows(rows, dim, q, job.queryRow, job.queryColumn, copy, dim)
+    // keys that are read in place do not carry the scale
+    if (few) for (let j = 0; j < rows * dim; j++) store<f32>(elements(copy, j), job.scale * load<f32>(elements(copy, j)))
+    q = copy
+    qRow = <usize>dim << 2
+  }
+  visible(job, q0, rows, ranges)
+  memory.fill(out, 0, <usize>(rows * width) << 2)
+  for (let i = 0; i < rows; i++) {
+    // the sink logit is the first that the running sum has seen
+    const sink: f32 = job.sink ? load<f32>(elements(job.sink, h * job.sinkHead + (q0 + i) * job.sinkQuery)) : -Infinity
+    const none = sink == -Infinity
+    store<f32>(elements(maxima, i), none ? NEVER : sink)
+    store<f32>(elements(sums, i), none ? 0 : 1)
+  }
+
+  for (let k0 = 0; k0 < job.keys; k0 += KEYS) {
+    const count = min(KEYS, job.keys - k0)
+    if (!meets(together, k0, k0 + count)) continue
+    const kBlock = elements(k, k0 * job.keyRow)
+    let vBlock = elements(v, k0 * job.valueRow)
+    let vRow = <usize>job.valueRow << 2
+    let vColumns: usize = 32
+    if (!few) packPanels(dim, count, kBlock, job.keyColumn, job.keyRow, keyPanels, job.scale)
+    if (!valuesInPlace) {
+      packPanels(count, valueDim, vBlock, job.valueRow, job.valueColumn, valuePanels, 1)
+      vBlock = valuePanels
+      vRow = 32
+      vColumns = <usize>count << 5
     }
+    for (let t = 0; t < rows; t += ROWS) {
+      const live = min(ROWS, rows - t)
+      stretches(elements(ranges, t * RANGE_WORDS), live, MR, k0, count, groups)
+      if (few)
+        for (let i = 0; i < live; i++) {
+          const from = load<i32>(groups)
+          rowDots(load<i32>(groups, 4) - from, dim, q + <usize>i * qRow, elements(kBlock, from * job.keyRow), <usize>job.keyRow << 2, elements(scores, i * KEYS + from))
+        }
+      else
+        for (let j = 0; j < count; j += 8) {
+          const panel = elements(keyPanels, j * dim)
+          let group = groups
+          for (let i = 0; i < live; i += MR) {
+            if (j >= load<i32>(group) && j < load<i32>(group, 4))
+              tile(min(MR, live - i), dim, q + <usize>(t + i) * qRow, qRow, panel, 32, elements(scores, i * KEYS + j), KEYS * 4, 0)
+            group += 8
+          }
+        }
+      for (let i = 0; i < live; i++) {
+        const r = t + i
+        const group = groups + (<usize>(i / MR) << 3)
+        const from = load<i32>(group)
+        const to = load<i32>(group, 4)
+        if (to == 0) continue
+        const row = elements(scores, i * KEYS)
+        allow(
+          job, row, from, to, k0, elements(ranges, r * RANGE_WORDS),
+          bias ? elements(bias, (q0 + r) * job.biasQuery) : 0, mask ? mask + <usize>((q0 + r) * job.maskQuery) : 0, 0,
+        )
+        runningSoftmax(elements(row, from), pad8(to) - from, elements(maxima, r), elements(sums, r), elements(out, r * width), width)
+      }
+      if (few)
+        for (let i = 0; i < live; i++) {
+          const from = load<i32>(groups)
+          rowTimes(valueDim, load<i32>(groups, 4) - from, elements(scores, i * KEYS + from), vBlock + <usize>from * vRow, vRow, elements(out, i * width), 1)
+        }
+      else
+        for (let j = 0; j < width; j += 8) {
+          let group = groups
+          for (let i = 0; i < live; i += MR) {
+            const from = load<i32>(group)
+            const depth = load<i32>(group, 4) - from
+            group += 8
+            if (depth > 0)
+              tile(
+                min(MR, live - i), depth, elements(scores, i * KEYS + from), KEYS * 4, vBlock + <usize>from * vRow, vRow,
+                elements(out, (t + i) * width + j), <usize>width << 2, 1,
+              )
+          }
+          vBlock += vColumns
+        }
+      if (!few) vBlock -= vColumns * <usize>(width >> 3)
+    }
+  }
+  const z = elements(job.z, b * job.zBatch + h * job.zHead + q0 * job.zRow)
+  const lse = elements(job.lse, b * job.lseBatch + h * job.lseHead + q0 * job.lseRow)
+  for (let i = 0; i < rows; i++)
+    finishRow(
+      elements(out, i * width), valueDim, load<f32>(elements(maxima, i)), load<f32>(elements(sums, i)),
+      elements(z, i * job.zRow), elements(lse, i * job.lseRow),
+    )
 }

@@ -3,8 +3,8 @@
 
 export { matmulScratch } from './matmul'
 export { attentionJobBytes } from './attention-job'
-export { attention, attentionScratch } from './attention'
-export { attentionBackward, attentionBackwardScratch } from './attention-backward'
+export { attentionScratch } from './attention'
+export { attentionBlock, attentionGradientScratch } from './attention-backward'
 export { controlBytes, runAlone, runShared, work } from './parallel'
 export { binary, choose, compare, maxInto, roundSums, sumInto, } from './elementwise'
 

@@ -3,6 +3,8 @@
 
 import { matmulChunk, packChunk } from './matmul'
 import { activationChunk } from './activations'
+import { attentionChunk } from './attention'
+import { attentionDeltaChunk, attentionGradientChunk, attentionSumChunk } from './attention-backward'
 import { unaryChunk } from './elementwise'
 import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
@@ -12,6 +14,10 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
   switch (task) {
     case 0: matmulChunk(job, chunk, scratch); break
     case 1: packChunk(job, chunk); break
+    case 10: attentionChunk(job, chunk, scratch); break
+    case 11: attentionDeltaChunk(job, chunk); break
+    case 12: attentionGradientChunk(job, chunk, scratch); break
+    case 13: attentionSumChunk(job, chunk); break
     case 20: unaryChunk(job, chunk); break
     case 21: activationChunk(job, chunk); break
     case 22: softmaxChunk(job, chunk, scratch); break

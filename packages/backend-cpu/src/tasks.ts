@@ -2,6 +2,10 @@
 export const TASKS = {
   matmul: 0,
   pack: 1,
+  attention: 10,
+  attentionDelta: 11,
+  attentionGradient: 12,
+  attentionSum: 13,
   unary: 20,
   activation: 21,
   softmax: 22,

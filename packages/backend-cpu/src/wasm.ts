@@ -11,71 +11,13 @@ import { availableThreads, threadsRefused, Workers } from './threads.js'
 /** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 5×8 tile, multiply then add, for engines without relaxed SIMD. */
 export type Build = 'relaxed' | 'baseline'
 
-/** Argument block of the attention kernels, word by word as assembly/attention-job.ts declares it. */
-const JOB = [
-  ...['batch', 'heads', 'kvHeads', 'queries', 'keys', 'dim', 'valueDim', 'scale', 'causal', 'offset'],
-  ...['mask', 'maskBatch', 'maskHead', 'maskQuery', 'maskKey'],
-  ...[
-    'query',
-    'queryBatch',
-    'queryHead',
-    'queryRow',
-    'queryColumn',
-    'key',
-    'keyBatch',
-    'keyHead',
-    'keyRow',
-    'keyColumn',
-  ],
-  ...[
-    'value',
-    'valueBatch',
-    'valueHead',
-    'valueRow',
-    'valueColumn',
-    'z',
-    'zBatch',
-    'zHead',
-    'zRow',
-    'zColumn',
-  ],
-  ...['lse', 'lseBatch', 'lseHead', 'lseRow'],
-  ...[
-    'dz',
-    'dzBatch',
-    'dzHead',
-    'dzRow',
-    'dzColumn',
-    'dlse',
-    'dlseBatch',
-    'dlseHead',
-    'dlseRow',
-    'dquery',
-    'dkey',
-    'dvalue',
-  ],
-] as const
-
-const SCALE = JOB.indexOf('scale')
-const DZ = JOB.indexOf('dz')
-/** The words and one zero, at the head of the scratch. */
-const HEAD = Math.ceil((JOB.length * 4 + 4) / 64) * 64
-
-/**
- * What the attention kernels read. query [batch, head, query, dim], key [batch, kv, key, dim], value [batch, kv, key, valueDim],
- * z and dz [batch, head, query, valueDim], lse and dlse [batch, head, query], all with strides in elements; mask: bytes per
- * [batch, head, query, key] with strides in bytes. A stride of 0 repeats. Absent words are 0; an absent dz or dlse is a cotangent of 0.
- */
-export type AttentionArguments = { readonly [name in (typeof JOB)[number]]?: number }
-
 interface Exports {
   heapBase(): number
   matmulScratch(m: number, n: number, k: number): number
   attentionJobBytes(): number
-  attentionScratch(keys: number, dim: number, valueDim: number): number
-  attention(job: number, scratch: number): void
-  attentionBackwardScratch(keys: number, dim: number, valueDim: number): number
-  attentionBackward(job: number, scratch: number): void
+  attentionScratch(itemRows: number, dim: number, valueDim: number): number
+  attentionBlock(): number
+  attentionGradientScratch(dim: number, valueDim: number): number
   binary(op: number, rows: number, n: number, ...operands: number[]): void
   controlBytes(): number
   runAlone(task: number, job: number, chunks: number, scratch: number): void
@@ -116,8 +58,6 @@ export class Kernels {
   ) {
     this.threads = threads
     this.job = control + exports.controlBytes()
-    if (exports.attentionJobBytes() !== JOB.length * 4)
-      throw new BackendError('cpu: the kernel module was built from other sources than this package')
   }
 
   /**
@@ -139,40 +79,6 @@ export class Kernels {
   /** Ends the workers; whatever still runs afterwards runs on one thread. */
   stop(): void {
     this.workers?.stop()
-  }
-
-  /** Bytes of scratch of the forward kernel: linear in `keys`, whatever the number of queries, heads and batches. */
-  attentionScratch(keys: number, dim: number, valueDim: number): number {
-    return HEAD + (this.exports.attentionScratch(keys, dim, valueDim) >>> 0)
-  }
-  /** Bytes of scratch of the backward kernel: linear in `keys`. */
-  attentionBackwardScratch(keys: number, dim: number, valueDim: number): number {
-    return HEAD + (this.exports.attentionBackwardScratch(keys, dim, valueDim) >>> 0)
-  }
-
-  /** Writes z and lse. `scratch` points at attentionScratch(…) bytes. See `AttentionArguments`. */
-  attention(args: AttentionArguments, scratch: number): void {
-    this.write(args, scratch)
-    this.exports.attention(scratch, scratch + HEAD)
-  }
-
-  /**
-   * Reads query, key, value, z, lse, dz and dlse; writes dquery, dkey and dvalue, contiguous; grouped heads add into their
-   * key-value head. `scratch` points at attentionBackwardScratch(…) bytes.
-   */
-  attentionBackward(args: AttentionArguments, scratch: number): void {
-    this.write(args, scratch)
-    this.exports.attentionBackward(scratch, scratch + HEAD)
-  }
-
-  private write(args: AttentionArguments, job: number): void {
-    const words = this.memory.i32()
-    const at = job / 4
-    for (let i = 0; i < JOB.length; i++) words[at + i] = args[JOB[i]] ?? 0
-    this.memory.f32()[at + SCALE] = args.scale ?? 0
-    // an absent cotangent of z is one zero behind the words, with strides of 0
-    words[at + HEAD / 4 - 1] = 0
-    if (!args.dz) words[at + DZ] = job + HEAD - 4
   }
 }
 

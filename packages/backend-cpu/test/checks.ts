@@ -3,9 +3,17 @@
  * with other engine flags. A check throws when a kernel is wrong.
  */
 import assert from 'node:assert/strict'
+import {
+  type AttentionArguments,
+  type AttentionSize,
+  attentionBackwardScratch,
+  attentionForward,
+  attentionScratch,
+  attentionBackward as backwardOn,
+} from '../src/attention-job.js'
 import type { WasmMemory } from '../src/memory.js'
 import { productScratch, runProduct } from '../src/product.js'
-import type { AttentionArguments, Kernels } from '../src/wasm.js'
+import type { Kernels } from '../src/wasm.js'
 import { type Attention, attention, attentionBackward, type Sizes, uniform } from './oracle.js'
 
 export function runCheck(check: Check, kernels: Kernels): void {
@@ -65,16 +73,12 @@ export class Desk {
     this.kernels.memory.u8().set(values, at)
     return at
   }
-  forward(words: AttentionArguments): void {
-    const { keys = 0, dim = 0, valueDim = 0 } = words
-    this.kernels.attention(words, this.bytes(this.kernels.attentionScratch(keys, dim, valueDim)))
+  forward(words: AttentionArguments & AttentionSize): void {
+    attentionForward(this.kernels, words, this.bytes(attentionScratch(this.kernels, words)))
   }
-  backward(words: AttentionArguments): void {
-    const { keys = 0, dim = 0, valueDim = 0 } = words
-    this.kernels.attentionBackward(
-      words,
-      this.bytes(this.kernels.attentionBackwardScratch(keys, dim, valueDim)),
-    )
+  backward(words: AttentionArguments & AttentionSize, bias?: readonly number[]): void {
+    const bytes = attentionBackwardScratch(this.kernels, words, bias)
+    backwardOn(this.kernels, words, this.bytes(bytes), bias)
   }
   /** n floats that a kernel will write. */
   take(n: number): number {
@@ -194,7 +198,9 @@ matmuls.push(
 /** How the tensors lie in memory: [batch, head, position, dim], [batch, position, head, dim] or [batch, head, dim, position] seen through strides. */
 type Order = 'heads first' | 'positions first' | 'columns first'
 
-interface Case extends Sizes {
+interface Case
+  extends Sizes,
+    Pick<Attention, 'causal' | 'window' | 'sinkTokens' | 'block' | 'back' | 'softcap'> {
   scale?: number
   offset?: number
   /** Strides 0 where a dimension of the mask is 1. */
@@ -202,8 +208,46 @@ interface Case extends Sizes {
     shape: [number, number, number, number]
     allowed: (b: number, h: number, q: number, k: number) => boolean
   }
+  /** Shape of a bias of random numbers; where it has 1, it repeats. */
+  bias?: readonly [number, number, number, number]
+  sink?: boolean
   order?: Order
   spread?: number
+}
+
+/** Strides of a contiguous array that repeats along axes of 1. */
+function repeating(shape: readonly number[]): number[] {
+  let step = 1
+  return shape
+    .map((n, i) => [n, i])
+    .reverse()
+    .map(([n]) => {
+      const own = n > 1 ? step : 0
+      step *= n
+      return own
+    })
+    .reverse()
+}
+const AXES = ['Batch', 'Head', 'Query', 'Key']
+
+/** The geometry of a case as the kernels read it. */
+function geometry(c: Case): Record<string, number> {
+  const causal = c.causal ?? c.offset !== undefined
+  const [left, right] = c.window ?? [null, null]
+  const words: Record<string, number> = {
+    offset: c.offset ?? 0,
+    sinkTokens: c.window ? (c.sinkTokens ?? 0) : 0,
+  }
+  if (causal) words.ahead = 0
+  if (left !== null) words.left = left
+  if (right !== null) words.right = right
+  return {
+    ...words,
+    block: c.block ?? 0,
+    back: c.back ?? 0,
+    forth: causal ? 0 : (c.back ?? 0),
+    softcap: c.softcap ?? 0,
+  }
 }
 
 function attentionCheck(note: string, c: Case): Check {
@@ -226,7 +270,19 @@ function attentionCheck(note: string, c: Case): Check {
         key,
         value,
         allowed: undefined,
+        bias: undefined,
+        sink: c.sink ? fill(heads, 2) : undefined,
       }
+      const bias = c.bias
+        ? fill(
+            c.bias.reduce((x, y) => x * y, 1),
+            2,
+          )
+        : undefined
+      const biasSteps = repeating(c.bias ?? [])
+      if (bias)
+        a.bias = (b, h, q, k) =>
+          bias[b * biasSteps[0] + h * biasSteps[1] + q * biasSteps[2] + k * biasSteps[3]]
       if (c.mask) {
         const [mb, mh, mq, mk] = c.mask.shape
         const allowed = c.mask.allowed
@@ -234,11 +290,18 @@ function attentionCheck(note: string, c: Case): Check {
       }
       const forward = attention(a)
 
-      const words: Record<string, number> = {
+      const words: Record<string, number> & Sizes = {
         ...{ batch, heads, kvHeads, queries, keys, dim, valueDim, scale: a.scale },
-        causal: c.offset === undefined ? 0 : 1,
-        offset: c.offset ?? 0,
+        ...geometry(c),
       }
+      if (bias) {
+        words.bias = desk.put(bias)
+        AXES.forEach((axis, i) => {
+          words[`bias${axis}`] = biasSteps[i]
+          words[`dbias${axis}`] = biasSteps[i]
+        })
+      }
+      if (a.sink) Object.assign(words, { sink: desk.put(a.sink), sinkHead: 1 })
       const place = (name: string, at: number, h: number, t: number, d: number) => {
         words[name] = at
         words[`${name}Batch`] = h * t * d
@@ -297,13 +360,29 @@ function attentionCheck(note: string, c: Case): Check {
       words.dquery = desk.take(query.length)
       words.dkey = desk.take(key.length)
       words.dvalue = desk.take(value.length)
+      words.dsink = a.sink ? desk.take(heads) : 0
       for (const withLse of [false, true]) {
         words.dlse = withLse ? desk.put(dlse) : 0
         const seen = withLse
           ? Array.from(dlse, (x, i) => (forward.lse[i] === Number.NEGATIVE_INFINITY ? 0 : x))
           : undefined
         const want = attentionBackward(a, dz, seen)
-        desk.backward(words)
+        words.dbias = bias ? desk.put(new Float32Array(bias.length)) : 0
+        desk.backward(words, c.bias)
+        if (bias) {
+          const sums = new Float64Array(bias.length)
+          want.dbias.forEach((x, i) => {
+            const [k, q, h] = [
+              i % keys,
+              Math.floor(i / keys) % queries,
+              Math.floor(i / keys / queries) % heads,
+            ]
+            const b = Math.floor(i / keys / queries / heads)
+            sums[b * biasSteps[0] + h * biasSteps[1] + q * biasSteps[2] + k * biasSteps[3]] += x
+          })
+          close('dbias', desk.get(words.dbias, bias.length), sums, 1e-5 * by)
+        }
+        if (a.sink) close('dsink', desk.get(words.dsink, heads), want.dsink, 1e-5 * by)
         close('dquery', desk.get(words.dquery, query.length), want.dquery, 1e-5 * by)
         close('dkey', desk.get(words.dkey, key.length), want.dkey, 1e-5 * by)
         close('dvalue', desk.get(words.dvalue, value.length), want.dvalue, 1e-5 * by)
@@ -413,6 +492,130 @@ for (const offset of [-20, -11, -3, -1, 0, 1, 4, 30])
   for (const queries of [3, 14])
     attentions.push(attentionCheck('causal', { ...base, queries, keys: 12, offset }))
 
+const long = { ...one, queries: 300, keys: 300, dim: 8, valueDim: 8 }
+attentions.push(
+  attentionCheck('window', { ...base, causal: true, window: [2, 0] }),
+  attentionCheck('window, few', { ...base, queries: 2, causal: true, offset: 9, window: [2, 0] }),
+  attentionCheck('two-sided window', { ...base, window: [2, 3] }),
+  attentionCheck('left-open window', { ...base, window: [null, 1] }),
+  attentionCheck('right-open window', { ...base, window: [1, null], offset: 3, causal: false }),
+  attentionCheck('window past the keys', { ...base, window: [2, 0], offset: 9, causal: false }),
+  attentionCheck('window past the keys with sink tokens', {
+    ...base,
+    window: [2, 0],
+    offset: 30,
+    sinkTokens: 2,
+    causal: false,
+  }),
+  attentionCheck('window behind the position', { ...base, window: [5, -2], causal: true, sinkTokens: 1 }),
+  attentionCheck('window across blocks', { ...long, causal: true, window: [40, 0] }),
+  attentionCheck('two-sided window across blocks', {
+    ...long,
+    queries: 200,
+    window: [7, 90],
+    offset: 60,
+    causal: false,
+  }),
+  attentionCheck('window and sink tokens in one block', {
+    ...base,
+    causal: true,
+    window: [2, 0],
+    sinkTokens: 3,
+  }),
+  attentionCheck('window and sink tokens across blocks', {
+    ...long,
+    keys: 600,
+    offset: 290,
+    window: [30, 0],
+    sinkTokens: 5,
+  }),
+  attentionCheck('window and sink tokens, few', {
+    ...base,
+    queries: 3,
+    keys: 600,
+    offset: 580,
+    window: [30, 0],
+    sinkTokens: 5,
+  }),
+  attentionCheck('two-sided window and sink tokens', { ...base, window: [1, 1], sinkTokens: 5 }),
+  attentionCheck('sink tokens without a window change nothing', { ...base, sinkTokens: 5, offset: 0 }),
+  attentionCheck('blocks of keys', { ...base, block: 4 }),
+  attentionCheck('blocks of keys and neighbours', { ...base, block: 3, back: 1 }),
+  attentionCheck('causal blocks of keys', { ...base, block: 3, back: 1, causal: true }),
+  attentionCheck('blocks of keys, negative positions', {
+    ...base,
+    block: 3,
+    back: 1,
+    offset: -5,
+    causal: false,
+  }),
+  attentionCheck('blocks of keys, far along', {
+    ...long,
+    block: 16,
+    back: 2,
+    causal: true,
+    queries: 120,
+    offset: 170,
+  }),
+  attentionCheck('blocks, window and sink tokens', {
+    ...base,
+    block: 4,
+    back: 1,
+    window: [3, 2],
+    sinkTokens: 2,
+  }),
+  attentionCheck('softcap', { ...base, softcap: 0.5, scale: 1 }),
+  attentionCheck('softcap, few', { ...base, queries: 2, softcap: 0.5, scale: 1 }),
+  attentionCheck('softcap, bias and causal', {
+    ...base,
+    softcap: 0.7,
+    scale: 1,
+    offset: 2,
+    bias: [1, 1, 11, 11],
+  }),
+  attentionCheck('softcap across blocks', { ...long, softcap: 1.5, scale: 1, causal: true, window: [50, 0] }),
+  attentionCheck('sink logits', { ...base, heads: 4, kvHeads: 2, sink: true, causal: true }),
+  attentionCheck('sink logits, few', {
+    ...base,
+    batch: 2,
+    heads: 2,
+    kvHeads: 2,
+    queries: 1,
+    sink: true,
+    offset: 5,
+  }),
+  attentionCheck('sink logits where nothing is seen', { ...base, sink: true, offset: -4 }),
+  attentionCheck('sink logits, window, sink tokens and offset', {
+    ...{
+      ...base,
+      batch: 2,
+      heads: 4,
+      kvHeads: 2,
+      keys: 30,
+      offset: 17,
+      sink: true,
+      window: [4, 0],
+      sinkTokens: 2,
+    },
+  }),
+  attentionCheck('everything at once', {
+    ...{ ...long, batch: 2, heads: 4, kvHeads: 2, queries: 93, keys: 280, dim: 12, valueDim: 5, offset: 180 },
+    ...{ sink: true, window: [100, 0], sinkTokens: 3, softcap: 2, scale: 1, bias: [1, 4, 93, 280] },
+    mask: { shape: [2, 1, 1, 280], allowed: (b, _h, _q, k) => k >= b * 2 && k % 7 !== 3 },
+  }),
+)
+// a bias of every shape that broadcasts, whose gradient adds up over the axes where it repeats
+for (const b of [1, 2])
+  for (const h of [1, 4])
+    for (const q of [1, 13])
+      for (const k of [1, 270])
+        attentions.push(
+          attentionCheck(`bias [${[b, h, q, k]}]`, {
+            ...{ ...base, batch: 2, heads: 4, kvHeads: 2, queries: 13, keys: 270, dim: 4, valueDim: 4 },
+            ...{ bias: [b, h, q, k], offset: 259 },
+          }),
+        )
+
 export const checks: Check[] = [
   ...matmuls,
   ...attentions,
@@ -423,7 +626,10 @@ export const checks: Check[] = [
       const random = uniform(5)
       const data = Float32Array.from({ length: n * 8 }, random)
       const at = desk.put(data)
-      const words: Record<string, number> = { ...base, queries: n, keys: n, scale: 1, causal: 1, offset: -4 }
+      const words: Record<string, number> & Sizes = {
+        ...base,
+        ...{ queries: n, keys: n, scale: 1, ahead: 0, offset: -4 },
+      }
       for (const name of ['query', 'key', 'value', 'dz'])
         Object.assign(words, { [name]: at, [`${name}Row`]: 8, [`${name}Column`]: 1 })
       Object.assign(words, { z: desk.take(n * 8), zRow: 8, zColumn: 1, lse: desk.take(n), lseRow: 1 })
@@ -453,7 +659,7 @@ export const checks: Check[] = [
         key: fill(2),
         value: fill(3),
       }
-      const words: Record<string, number> = {
+      const words: Record<string, number> & Sizes = {
         ...base,
         queries: n,
         keys: n,
@@ -488,7 +694,7 @@ export const checks: Check[] = [
         const data = Float32Array.from({ length: 9 * 8 }, uniform(6))
         const bad = data.slice()
         bad[8 * 3 + 2] = Number.NaN
-        const words: Record<string, number> = {
+        const words: Record<string, number> & Sizes = {
           ...base,
           queries,
           keys: 9,
@@ -506,16 +712,25 @@ export const checks: Check[] = [
     },
   },
   {
-    name: 'scratch of attention is linear in the number of keys, and 4096 tokens stay far below a pattern',
+    name: 'scratch of attention does not hold a pattern: forward constant, backward linear in the lengths',
     run({ kernels }) {
-      const forward = (keys: number) => kernels.attentionScratch(keys, 64, 64)
-      const backward = (keys: number) => kernels.attentionBackwardScratch(keys, 64, 64)
-      for (const bytes of [forward, backward]) {
-        // equal steps in keys cost equal bytes
-        assert.equal(bytes(4096) - bytes(2048), 2 * (bytes(2048) - bytes(1024)))
-        // one head's [4096, 4096] pattern would be 64 MiB
-        assert.ok(bytes(4096) < 8 * 2 ** 20, `${bytes(4096)} bytes`)
-      }
+      const size = (n: number) => ({
+        batch: 1,
+        heads: 1,
+        kvHeads: 1,
+        queries: n,
+        keys: n,
+        dim: 64,
+        valueDim: 64,
+      })
+      const forward = (n: number) => attentionScratch(kernels, size(n))
+      const backward = (n: number) => attentionBackwardScratch(kernels, size(n))
+      assert.equal(forward(1 << 20), forward(1 << 14))
+      // equal steps cost equal bytes
+      assert.equal(backward(16384) - backward(8192), 2 * (backward(8192) - backward(4096)))
+      // one head's [4096, 4096] pattern would be 64 MiB
+      assert.ok(forward(4096) < kernels.threads * 2 ** 20, `${forward(4096)} bytes`)
+      assert.ok(backward(4096) < 13 * 2 ** 20 + kernels.threads * 2 ** 20, `${backward(4096)} bytes`)
       assert.ok(productScratch(kernels, 1 << 16, 1 << 16, 1 << 16) < 2 * 2 ** 20 * kernels.threads)
     },
   },

@@ -52,8 +52,13 @@ it('the oracle’s gradients are those of finite differences', () => {
     scale: 0.6,
     offset: 0,
   }
-  const inputs = { query: fill(24), key: fill(15), value: fill(10) }
-  const problem: Attention = { ...a, ...inputs, allowed: (_b, h, _q, k) => k !== 1 || h === 0 }
+  const inputs = { query: fill(24), key: fill(15), value: fill(10), bias: fill(40), sink: fill(2) }
+  const { bias, ...others } = inputs
+  const problem: Attention = {
+    ...{ ...a, ...others, softcap: 0.8 },
+    bias: (_b, h, q, k) => bias[(h * 4 + q) * 5 + k],
+    allowed: (_b, h, _q, k) => k !== 1 || h === 0,
+  }
   const dz = fill(16)
   const dlse = fill(8)
   const loss = () => {
@@ -61,7 +66,7 @@ it('the oracle’s gradients are those of finite differences', () => {
     return z.reduce((s, x, i) => s + x * dz[i], 0) + lse.reduce((s, x, i) => s + x * dlse[i], 0)
   }
   const got = attentionBackward(problem, dz, dlse)
-  for (const name of ['query', 'key', 'value'] as const)
+  for (const name of ['query', 'key', 'value', 'bias', 'sink'] as const)
     for (let i = 0; i < inputs[name].length; i++) {
       const x = inputs[name][i]
       const step = 1e-5

@@ -23,8 +23,21 @@ export interface Sizes {
 
 export interface Attention extends Sizes {
   scale: number
-  /** Query i sees keys ≤ i + offset; undefined: all keys. */
+  /** Query i stands at position i + offset. */
   offset?: number
+  /** It sees keys ≤ its position only. Without this, an offset that is given means the same. */
+  causal?: boolean
+  /** Keys from position − left to position + right. */
+  window?: readonly [left: number | null, right: number | null]
+  /** First keys that a window does not hide. */
+  sinkTokens?: number
+  /** Blocks of this length; a query sees its own, `back` before it and, unless causal, `back` after it. */
+  block?: number
+  back?: number
+  softcap?: number
+  bias?: (b: number, h: number, q: number, k: number) => number
+  /** A logit for each head. */
+  sink?: ArrayLike<number>
   allowed?: (b: number, h: number, q: number, k: number) => boolean
   /** Contiguous [batch, head, query, dim], [batch, kv, key, dim], [batch, kv, key, valueDim]. */
   query: ArrayLike<number>
@@ -33,15 +46,28 @@ export interface Attention extends Sizes {
 }
 
 function sees(a: Attention, b: number, h: number, q: number, k: number): boolean {
-  return (a.offset === undefined || k <= q + a.offset) && (a.allowed === undefined || a.allowed(b, h, q, k))
+  const at = q + (a.offset ?? 0)
+  const causal = a.causal ?? a.offset !== undefined
+  if (causal && k > at) return false
+  if (a.window && !(k < (a.sinkTokens ?? 0))) {
+    const [left, right] = a.window
+    if (left !== null && k < at - left) return false
+    if (right !== null && k > at + right) return false
+  }
+  if (a.block) {
+    const apart = Math.floor(at / a.block) - Math.floor(k / a.block)
+    if (apart > (a.back ?? 0) || apart < (causal ? 0 : -(a.back ?? 0))) return false
+  }
+  return a.allowed === undefined || a.allowed(b, h, q, k)
 }
 
-/** z [batch, head, query, valueDim], lse [batch, head, query] and the pattern [batch, head, query, key]. */
+/** z [batch, head, query, valueDim], lse [batch, head, query], the pattern and the scores before bias and mask [batch, head, query, key]. */
 export function attention(a: Attention) {
   const { batch, heads, kvHeads, queries, keys, dim, valueDim } = a
   const z = new Float64Array(batch * heads * queries * valueDim)
   const lse = new Float64Array(batch * heads * queries)
   const pattern = new Float64Array(batch * heads * queries * keys)
+  const capped = new Float64Array(batch * heads * queries * keys)
   for (let b = 0; b < batch; b++)
     for (let h = 0; h < heads; h++)
       for (let q = 0; q < queries; q++) {
@@ -51,10 +77,17 @@ export function attention(a: Attention) {
           if (!sees(a, b, h, q, k)) return Number.NEGATIVE_INFINITY
           let dot = 0
           for (let d = 0; d < dim; d++) dot += a.query[row * dim + d] * a.key[(kv * keys + k) * dim + d]
-          return dot * a.scale
+          const raw = dot * a.scale
+          const score = a.softcap ? a.softcap * Math.tanh(raw / a.softcap) : raw
+          capped[row * keys + k] = score
+          return score + (a.bias?.(b, h, q, k) ?? 0)
         })
-        const m = Math.max(...s)
-        const sum = s.reduce((t, x) => t + (x === Number.NEGATIVE_INFINITY ? 0 : Math.exp(x - m)), 0)
+        const sink = a.sink?.[h] ?? Number.NEGATIVE_INFINITY
+        const m = Math.max(...s, sink)
+        const sum = [...s, sink].reduce(
+          (t, x) => t + (x === Number.NEGATIVE_INFINITY ? 0 : Math.exp(x - m)),
+          0,
+        )
         lse[row] = sum > 0 ? m + Math.log(sum) : Number.NEGATIVE_INFINITY
         for (let k = 0; k < keys; k++) {
           if (s[k] === Number.NEGATIVE_INFINITY) continue
@@ -64,16 +97,18 @@ export function attention(a: Attention) {
             z[row * valueDim + d] += p * a.value[(kv * keys + k) * valueDim + d]
         }
       }
-  return { z, lse, pattern }
+  return { z, lse, pattern, capped }
 }
 
-/** Gradients of Σ dz·z + Σ dlse·lse by the textbook formulas. */
+/** Gradients of Σ dz·z + Σ dlse·lse by the textbook formulas; dbias [batch, head, query, key]. */
 export function attentionBackward(a: Attention, dz: ArrayLike<number>, dlse?: ArrayLike<number>) {
   const { batch, heads, kvHeads, queries, keys, dim, valueDim } = a
-  const { pattern } = attention(a)
+  const { pattern, capped, lse } = attention(a)
   const dquery = new Float64Array(batch * heads * queries * dim)
   const dkey = new Float64Array(batch * kvHeads * keys * dim)
   const dvalue = new Float64Array(batch * kvHeads * keys * valueDim)
+  const dbias = new Float64Array(batch * heads * queries * keys)
+  const dsink = new Float64Array(heads)
   for (let b = 0; b < batch; b++)
     for (let h = 0; h < heads; h++)
       for (let q = 0; q < queries; q++) {
@@ -86,9 +121,14 @@ export function attentionBackward(a: Attention, dz: ArrayLike<number>, dlse?: Ar
             sum += dz[row * valueDim + d] * a.value[(kv * keys + k) * valueDim + d]
           return sum
         })
-        const mean = dp.reduce((t, x, k) => t + x * p[k], 0)
+        const mean =
+          dp.reduce((t, x, k) => t + x * p[k], 0) -
+          (dlse && lse[row] > Number.NEGATIVE_INFINITY ? dlse[row] : 0)
+        if (a.sink && lse[row] > Number.NEGATIVE_INFINITY) dsink[h] -= Math.exp(a.sink[h] - lse[row]) * mean
         for (let k = 0; k < keys; k++) {
-          const ds = p[k] * (dp[k] - mean + (dlse ? dlse[row] : 0))
+          let ds = p[k] * (dp[k] - mean)
+          dbias[row * keys + k] = ds
+          if (a.softcap) ds *= 1 - (capped[row * keys + k] / a.softcap) ** 2
           for (let d = 0; d < dim; d++) {
             dquery[row * dim + d] += a.scale * ds * a.key[(kv * keys + k) * dim + d]
             dkey[(kv * keys + k) * dim + d] += a.scale * ds * a.query[row * dim + d]
@@ -97,5 +137,5 @@ export function attentionBackward(a: Attention, dz: ArrayLike<number>, dlse?: Ar
             dvalue[(kv * keys + k) * valueDim + d] += p[k] * dz[row * valueDim + d]
         }
       }
-  return { dquery, dkey, dvalue }
+  return { dquery, dkey, dvalue, dbias, dsink }
 }
