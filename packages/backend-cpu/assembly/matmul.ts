@@ -113,7 +113,7 @@ function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32
   const panels = scratch
   const left = panels + (p.packed ? 0 : panelBytes(kc, min(n, COLS)))
   const edge = left + <usize>min(m, ROWS) * <usize>kc * 4
-  const inPlace = p.bCol == 1 && p.m <= FEW
+  const inPlace = !p.packed && p.bCol == 1 && p.m <= FEW
   const cBytes = <usize>p.cRow << 2
   for (let jc = 0; jc < n; jc += COLS) {
     const nc = min(n - jc, COLS)
