@@ -42,6 +42,7 @@ const row = (runner: string, threads: number, median: number, more: Partial<Meas
   maxError: 3e-7,
   flops: 2 * 512 ** 3,
   peak: { median: 50, p10: 49, p90: 51 },
+  memoryMb: null,
   note: null,
   ...more,
 })

@@ -7,6 +7,7 @@ import { cases } from './cases/index.js'
 import { oneLine, UsageError } from './errors.js'
 import { machine } from './machine.js'
 import { type CaseResult, fullPace, measureCase, quickPace } from './measure.js'
+import { watched } from './memory.js'
 import { HELP, type Options, parseOptions } from './options.js'
 import { page } from './page.js'
 import { peers } from './peers/index.js'
@@ -66,7 +67,7 @@ async function bench(options: Options, io: Io): Promise<void> {
   const makers = [...ours, ...theirs]
   const runners: Runner[] = []
   for (const maker of makers)
-    for (const count of threadCounts(maker, threads)) runners.push(await makeRunner(maker, count))
+    for (const count of threadCounts(maker, threads)) runners.push(watched(await makeRunner(maker, count)))
 
   const started = performance.now()
   const results: CaseResult[] = []

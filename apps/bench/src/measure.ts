@@ -31,6 +31,8 @@ export interface Measured {
   readonly flops: number
   /** The probe's GFLOP/s of one core beside these samples. */
   readonly peak: Summary
+  /** Peak of a process of its own above where it began; null where nobody looked. */
+  readonly memoryMb: number | null
   readonly note: string | null
 }
 /** A place in the table that stays empty, and why. */
@@ -107,7 +109,7 @@ export async function measureCase(
   }
   for (const e of [...entries]) await warmUp(e, pace).catch((error) => drop(e, error))
   const start = performance.now()
-  for (let round = 0; round < pace.rounds; round++) {
+  for (let round = 0; round < Math.min(pace.rounds, c.rounds ?? Number.POSITIVE_INFINITY); round++) {
     const used = performance.now() - start
     if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
     const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
@@ -137,6 +139,7 @@ export async function measureCase(
       maxError: e.maxError,
       flops: c.flops,
       peak: summary(e.peaks),
+      memoryMb: e.prepared.memory?.() ?? null,
       note: e.prepared.note ?? null,
     })),
   }

@@ -1,7 +1,7 @@
 /** The results as one HTML file: bars of time in ours for every case, and the roofline of the matrix products. */
 import type { CaseResult, Measured } from './measure.js'
 import type { ResultFile } from './result.js'
-import { duration, ratio } from './table.js'
+import { duration, missingLines, ratio } from './table.js'
 
 const safe = (s: string): string => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`)
 
@@ -65,7 +65,7 @@ function intensityOf(m: Measured): number {
 export function page(file: ResultFile, results: readonly CaseResult[]): string {
   const { machine: m } = file
   const cases = results.map((r) => {
-    const missing = r.missing.map((x) => `${x.runner} ×${x.threads}: not measured: ${x.reason}`)
+    const missing = missingLines(r)
     return `<h3>${safe(r.case)}</h3>${r.gap === null ? '' : `<p>not measured: ${safe(r.gap)}</p>`}${r.measured.length ? bars(r.measured) : ''}${missing.map((t) => `<p>${safe(t)}</p>`).join('')}`
   })
   return `<!doctype html>

@@ -20,6 +20,8 @@ export interface ResultFile {
     readonly p90_ms: number
     /** Relative to the greatest true value. */
     readonly max_error: number
+    /** Memory cases only: peak of the resident set above where it stood with library and inputs. */
+    readonly extra_mb?: number
   }[]
 }
 
@@ -41,6 +43,7 @@ export const resultFile = (
       p10_ms: digits(m.time.p10),
       p90_ms: digits(m.time.p90),
       max_error: Number(m.maxError.toPrecision(3)),
+      ...(m.memoryMb === null ? {} : { extra_mb: digits(m.memoryMb) }),
     })),
   ),
 })

@@ -25,7 +25,7 @@ export function ratio(rows: readonly Measured[], of: Measured): number | null {
 export const ofPeak = (m: Measured): number | null =>
   m.flops > 0 ? m.flops / (m.time.median * 1e6) / (m.peak.median * m.threads) : null
 
-const HEAD = ['', 'threads', 'median', 'p10 – p90', '÷ heed', 'GFLOP/s', 'of peak', 'error']
+const HEAD = ['', 'threads', 'median', 'p10 – p90', '÷ heed', 'GFLOP/s', 'of peak', 'memory', 'error']
 
 function cells(rows: readonly Measured[], m: Measured): string[] {
   const times = ratio(rows, m)
@@ -38,14 +38,18 @@ function cells(rows: readonly Measured[], m: Measured): string[] {
     times === null ? '' : `${times.toFixed(2)}×`,
     m.flops > 0 ? number(m.flops / (m.time.median * 1e6)) : '',
     part === null ? '' : `${Math.round(100 * part)} %`,
+    m.memoryMb === null ? '' : `${number(m.memoryMb)} MB`,
     m.maxError > 0 ? m.maxError.toExponential(0) : '',
   ]
 }
 
 /** Lines of one case; what is missing stands below it with its reason. */
 export function caseLines(result: CaseResult): string[] {
-  const rows = [HEAD, ...result.measured.map((m) => cells(result.measured, m))]
-  const widths = HEAD.map((_, c) => Math.max(...rows.map((r) => r[c].length), c === 0 ? 18 : 0))
+  const body = result.measured.map((m) => cells(result.measured, m))
+  // a column that has nothing to say is left out
+  const used = HEAD.flatMap((_, c) => (body.some((r) => r[c] !== '') ? [c] : []))
+  const rows = [HEAD, ...body].map((r) => used.map((c) => r[c]))
+  const widths = used.map((_, c) => Math.max(...rows.map((r) => r[c].length), c === 0 ? 18 : 0))
   const line = (r: readonly string[]): string =>
     r
       .map((cell, c) => (c === 0 ? cell.padEnd(widths[c]) : cell.padStart(widths[c])))
@@ -55,8 +59,17 @@ export function caseLines(result: CaseResult): string[] {
     result.case,
     ...(result.gap === null ? [] : [`  not measured: ${result.gap}`]),
     ...(result.measured.length ? rows.map((r) => `  ${line(r)}`) : []),
-    ...result.missing.map((m) => `  ${m.runner} ×${m.threads}: not measured: ${m.reason}`),
+    ...missingLines(result).map((line) => `  ${line}`),
   ]
+}
+
+/** Runners that were not measured, those with one reason in one line. */
+export function missingLines({ missing }: CaseResult): string[] {
+  const reasons = [...new Set(missing.map((m) => m.reason))]
+  return reasons.map((reason) => {
+    const who = missing.filter((m) => m.reason === reason).map((m) => `${m.runner} ×${m.threads}`)
+    return `${who.join(', ')}: not measured: ${reason}`
+  })
 }
 
 /** The same as Markdown, a row a case and a column a runner: for a README. */
@@ -73,7 +86,7 @@ export function markdown(results: readonly CaseResult[]): string {
           const m = r.measured.find((x) => `${x.runner} ×${x.threads}` === name)
           if (!m) return '–'
           const times = ratio(r.measured, m)
-          return `${duration(m.time.median)}${times === null ? '' : ` (${times.toFixed(2)}×)`}`
+          return `${m.memoryMb === null ? '' : `${number(m.memoryMb)} MB, `}${duration(m.time.median)}${times === null ? '' : ` (${times.toFixed(2)}×)`}`
         }),
       ]),
     )

@@ -46,6 +46,8 @@ export type Work =
       readonly length: number
       readonly keep: 'all' | 'none'
     }
+  /** Causal attention of 12 heads of 64 in a process of its own, for the memory that it takes. */
+  | { readonly kind: 'memory'; readonly length: number }
   /** A new process: from before the import to the first matrix product. */
   | { readonly kind: 'cold' }
 
@@ -64,6 +66,8 @@ export interface Expected {
 export interface Case {
   readonly name: string
   readonly work: Work
+  /** At most so many rounds: for work that is a process each time. */
+  readonly rounds?: number
   /** Left out with --quick. */
   readonly slow?: true
   /** Why some runner is not asked, by its name without threads: 'ort-web/wasm' or the library alone, 'tfjs'. */
@@ -85,6 +89,8 @@ export interface Prepared {
   output(): Promise<ArrayLike<number>>
   /** Milliseconds of one run, for work that times itself (a process of its own). */
   time?(): Promise<number>
+  /** MB that the process of `time` took at its peak. */
+  memory?(): number
   /** What ran, where a name is not enough: the build, the notice of a fallback. */
   readonly note?: string
   free?(): void

@@ -6,7 +6,7 @@ import type { Case, WorkOf } from '../work.js'
 const HEADS = 12
 const DIM = 64
 
-function attention(length: number, causal: boolean, more: Partial<Case> = {}): Case {
+export function attention(length: number, causal: boolean, more: Partial<Case> = {}): Case {
   const work: WorkOf<'attention'> = { kind: 'attention', heads: HEADS, length, dim: DIM, causal }
   const size = HEADS * length * DIM
   return {
@@ -34,3 +34,19 @@ export const attentionCases: readonly Case[] = [true, false].flatMap((causal) =>
   }),
   attention(8192, causal, { slow: true, without: wholePattern }),
 ])
+
+const memory = (length: number, more: Partial<Case> = {}): Case => ({
+  name: `memory/attention/${length}`,
+  work: { kind: 'memory', length },
+  flops: 0,
+  rounds: 1,
+  inputs: () => ({}),
+  // the process checks its result itself
+  expected: () => null,
+  ...more,
+})
+export const memoryCases: readonly Case[] = [
+  memory(512, { slow: true }),
+  memory(2048, { without: { tfjs: 'takes 10 s and more for one run' } }),
+  memory(8192, { slow: true, without: wholePattern }),
+]

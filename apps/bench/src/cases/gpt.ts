@@ -19,14 +19,29 @@ function weightsOf(shape: GptShape): Inputs {
   return last.weights
 }
 
+let known: { shape: GptShape; tokens: number; rows: ReadonlyMap<number, Float64Array> } | null = null
+/**
+ * True logits at some positions of the prompt of so many tokens. A prompt is the beginning of every longer one and the model is
+ * causal, so one computation (seconds for GPT-2 small) serves reading a prompt and every form of the step after it.
+ */
+function trueLogits(shape: GptShape, weights: Inputs, tokens: number): ReadonlyMap<number, Float64Array> {
+  if (known?.shape === shape && known.tokens === tokens) return known.rows
+  const positions = [...new Set([0, (tokens - 1) >> 1, tokens - 2, tokens - 1])]
+  const y = gptLogits(shape, weights, promptIds(shape, tokens), positions)
+  const rows = new Map(positions.map((p, i) => [p, y.subarray(i * shape.nVocab, (i + 1) * shape.nVocab)]))
+  known = { shape, tokens, rows }
+  return rows
+}
+
 /** Logits of all positions; those of the first, the middle and the last are checked. */
-async function logitsExpected(shape: GptShape, inputs: Inputs, length: number): Promise<Expected> {
-  const rows = [0, length >> 1, length - 1]
-  const y = gptLogits(shape, inputs, promptIds(shape, length), rows)
-  const { nVocab } = shape
+function logitsExpected(shape: GptShape, inputs: Inputs, length: number): Expected {
+  // of one token more where there is room: the step after the prompt comes next
+  const rows = trueLogits(shape, inputs, Math.min(length + 1, shape.nCtx))
   return {
-    chunks: rows.map((r, i) => ({ at: r * nVocab, values: y.subarray(i * nVocab, (i + 1) * nVocab) })),
-    size: length * nVocab,
+    chunks: [...rows]
+      .filter(([position]) => position < length)
+      .map(([position, values]) => ({ at: position * shape.nVocab, values })),
+    size: length * shape.nVocab,
     tolerance: 1e-4,
   }
 }
@@ -47,7 +62,7 @@ const decode = (name: string, shape: GptShape, length: number): Case => ({
   inputs: () => weightsOf(shape),
   expected: (inputs) => ({
     // the logits of the token after the prompt
-    chunks: [{ at: 0, values: gptLogits(shape, inputs, promptIds(shape, length + 1), [length]) }],
+    chunks: [{ at: 0, values: trueLogits(shape, inputs, length + 1).get(length) as Float64Array }],
     size: shape.nVocab,
     tolerance: 1e-4,
   }),
@@ -77,6 +92,6 @@ export const gptCases: readonly Case[] = [
   keep('none'),
   keep('all'),
   prefill('gpt2-small', gpt2Small, 128),
-  prefill('gpt2-small', gpt2Small, 512, { slow: true }),
   decode('gpt2-small', gpt2Small, 128),
+  prefill('gpt2-small', gpt2Small, 512, { slow: true }),
 ]

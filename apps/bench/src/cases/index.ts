@@ -1,6 +1,6 @@
 /** Every case, in the order of the table. A case is a line in one of these files. */
 import type { Case } from '../work.js'
-import { attentionCases } from './attention.js'
+import { attentionCases, memoryCases } from './attention.js'
 import { gemmCases } from './gemm.js'
 import { gptCases } from './gpt.js'
 import { recurrentCases } from './recurrent.js'
@@ -22,5 +22,6 @@ export const cases: readonly Case[] = [
   ...recurrentCases,
   ...gptCases,
   ...sentenceCases,
+  ...memoryCases,
   coldStart,
 ]
