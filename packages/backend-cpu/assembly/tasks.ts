@@ -8,6 +8,7 @@ import { attentionDeltaChunk, attentionGradientChunk, attentionSumChunk } from '
 import { unaryChunk } from './elementwise'
 import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
+import { ropeChunk } from './rope'
 import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
 export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): void {
@@ -27,6 +28,7 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 26: copyChunk(job, chunk, scratch); break
     case 27: takeChunk(job, chunk); break
     case 28: takeAddChunk(job, chunk); break
+    case 29: ropeChunk(job, chunk); break
     default: unreachable()
   }
 }

@@ -20,6 +20,7 @@ import { FUSED, fuse } from './fuse.js'
 import { indexingEntries } from './indexing.js'
 import { linearBackwardEntry, Products, productEntry } from './matmul.js'
 import { Panels } from './panels.js'
+import { ropeEntries } from './rope.js'
 import { rowEntries } from './rows.js'
 import { type Build, instantiate, type KernelOptions, type Kernels } from './wasm.js'
 
@@ -115,6 +116,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     ...elementwise,
     ...rowEntries(kernels),
     ...indexingEntries(kernels),
+    ...ropeEntries(kernels),
     matmul: { ...fused, how: 'native' },
     linear: fused,
     ...Object.fromEntries(FUSED.map((name) => [name, fused])),

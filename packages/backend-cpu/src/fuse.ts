@@ -1,6 +1,6 @@
 /**
  * Rewrites a graph before it is planned: a product takes over the activation and the residual sum that follow it, and gradients
- * of `linear` learn which of them anybody reads. A value that is an output of the graph or has another reader stays.
+ * of `linear` and `rope` learn which of them anybody reads. A value that is an output of the graph or has another reader stays.
  */
 import type { Graph, GraphNode, Ref } from '@heed/tensor'
 import { activationForm } from './activations.js'
@@ -31,7 +31,7 @@ export function fuse(graph: Graph): Graph {
     return PRODUCTS.includes(n.op.split('+')[0]) && readers[r.node][r.index] === 1 ? n : null
   }
   nodes.forEach((n, i) => {
-    if (n.op === 'linear.vjp') {
+    if (n.op === 'linear.vjp' || n.op === 'rope.vjp') {
       const needed = readers[i].map((count) => count > 0)
       if (needed.includes(false)) nodes[i] = { ...n, attrs: { ...n.attrs, needed } }
     }
@@ -60,9 +60,15 @@ export function fuse(graph: Graph): Graph {
   return without(dead, { ...graph, nodes })
 }
 
-/** The gradients of `linear` do not read its result: the cotangent stands in for it, so that the result need not be kept. */
+/** Backward kernels that work from the inputs alone. */
+const FROM_INPUTS: ReadonlySet<string> = new Set(
+  ['linear', 'rope', 'layerNorm', 'rmsNorm', 'gelu', 'silu', 'relu', 'sigmoid', 'crossEntropyPerToken'].map(
+    (name) => `${name}.vjp`,
+  ),
+)
+/** Where a gradient does not read the forward result, the cotangent stands in for it, so that the result need not be kept. */
 function withoutResult(n: GraphNode): GraphNode {
-  if (n.op !== 'linear.vjp') return n
+  if (!FROM_INPUTS.has(n.op)) return n
   const at = n.attrs.nIn as number
   const inputs = n.inputs.map((r, i) => (i === at ? n.inputs[at + 1] : r))
   return { ...n, inputs }

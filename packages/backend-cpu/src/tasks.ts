@@ -15,5 +15,6 @@ export const TASKS = {
   copy: 26,
   take: 27,
   takeAdd: 28,
+  rope: 29,
 } as const
 export type Task = keyof typeof TASKS

@@ -48,6 +48,12 @@ const softmaxes = (f: (x: Tensor, axis: number) => Tensor): CaseSpec[] => [
   { name: 'middle', inputs: [normals(2, 5, 3)], run: (x) => f(x, 1) },
   { name: 'one element', inputs: [normals(4, 1)], run: (x) => f(x, -1) },
   { name: 'no rows', inputs: [normals(0, 4)], run: (x) => f(x, -1) },
+  ...[2, 3, 4, 5, 6, 7, 8, 9].map((n) => ({
+    name: `rows of ${n}`,
+    inputs: [normals(3, n)],
+    run: (x: Tensor) => f(x, -1),
+  })),
+  { name: 'columns', inputs: [normals(9, 5)], run: (x) => f(t.transpose(x), -1) },
   { name: 'large', inputs: [given('f32', [2, 3], [1000, 999, -1000, -88, -89, -90])], run: (x) => f(x, -1) },
 ]
 
@@ -220,6 +226,16 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         inputs: [normals(0, 4), normals(4), normals(4)],
         run: (x, w, b) => t.layerNorm(x, w, b),
       },
+      ...[3, 4, 5, 6, 7, 8, 9, 16, 17].map((n) => ({
+        name: `rows of ${n}`,
+        inputs: [normals(5, n), normals(n), normals(n)],
+        run: (x: Tensor, w: Tensor, b: Tensor) => t.layerNorm(x, w, b),
+      })),
+      {
+        name: 'columns, its result read transposed',
+        inputs: [normals(9, 5), normals(9), normals(9)],
+        run: (x, w, b) => t.transpose(t.layerNorm(t.transpose(x), w, b)),
+      },
       {
         name: 'second order',
         inputs: [normals(3, 5), normals(5), normals(5)],
@@ -240,6 +256,12 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         inputs: [normals(4, 6), normals(6)],
         run: (x, w) => t.rmsNorm(x, w, { unitOffset: true, eps: 1e-5 }),
       },
+      {
+        name: 'columns',
+        inputs: [normals(7, 20), normals(7)],
+        run: (x, w) => t.rmsNorm(t.transpose(x), w),
+      },
+      { name: 'no rows', inputs: [normals(0, 4), normals(4)], run: (x, w) => t.rmsNorm(x, w) },
     ],
   },
   gelu: {
@@ -324,6 +346,16 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         inputs: [normals(2, 7), given('i32', [2], [-100, -100])],
         run: (x, y) => t.crossEntropy(x, y),
       },
+      {
+        name: 'a class ignored, classes first',
+        inputs: [normals(5, 9), given('i32', [9], [4, 0, 1, 2, 2, 3, 0, 4, 1])],
+        run: (x, y) => t.crossEntropy(t.transpose(x), y, { ignoreIndex: 2, reduction: 'sum' }),
+      },
+      {
+        name: 'far apart',
+        inputs: [given('f32', [2, 3], [1000, -1000, 0, 90, 0, -90]), given('i32', [2], [1, 0])],
+        run: (x, y) => t.crossEntropy(x, y),
+      },
     ],
   },
   rope: {
@@ -348,6 +380,21 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         name: 'positions by batch',
         inputs: [normals(2, 3, 5, 8), normals(2, 1, 5, 4), normals(2, 1, 5, 4)],
         run: (x, c, s) => t.rope(x, c, s),
+      },
+      {
+        name: 'heads behind positions',
+        inputs: [normals(2, 5, 3, 10), normals(5, 4), normals(5, 4)],
+        run: (x, c, s) => t.rope(turn(x), c, s, { rotaryDim: 8 }),
+      },
+      {
+        name: 'interleaved part of a head, a vector of positions',
+        inputs: [normals(7, 9), normals(7, 3), normals(7, 3)],
+        run: (x, c, s) => t.rope(x, c, s, { layout: 'interleaved', rotaryDim: 6 }),
+      },
+      {
+        name: 'one angle for all, columns first',
+        inputs: [normals(6, 4), normals(1, 3), normals(3)],
+        run: (x, c, s) => t.rope(t.transpose(x), c, s, { rotaryDim: 6 }),
       },
     ],
   },
