@@ -60,15 +60,9 @@ function arrayAt(buffer: ArrayBufferLike, at: number, length: number, dtype: DTy
 /** The allocator as the executor sees it. */
 function executorMemory(kernels: Kernels, panels: Panels): Memory {
   const wasm = kernels.memory
-  let generation = 0
-  let buffer = wasm.memory.buffer
   return {
     get generation() {
-      if (wasm.memory.buffer !== buffer) {
-        buffer = wasm.memory.buffer
-        generation++
-      }
-      return generation
+      return wasm.generation
     },
     get bytesInUse() {
       return wasm.stats.used
@@ -86,7 +80,7 @@ function executorMemory(kernels: Kernels, panels: Panels): Memory {
       wasm.free((region as WasmRegion).at)
     },
     view(region, byteOffset, length, dtype: DType) {
-      return arrayAt(wasm.memory.buffer, (region as WasmRegion).at + byteOffset, length, dtype)
+      return arrayAt(wasm.buffer, (region as WasmRegion).at + byteOffset, length, dtype)
     },
     dispose() {
       kernels.stop()

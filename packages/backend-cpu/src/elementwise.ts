@@ -166,7 +166,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
       ({ inputs: [x], outputs: [y], scratch }) => {
         if (y.size === 0) return
         const acc = pointer(scratch as View)
-        new Float64Array(kernels.memory.memory.buffer, acc, y.size).fill(0)
+        new Float64Array(kernels.memory.buffer, acc, y.size).fill(0)
         if (x.size > 0) {
           const walk = cached(y, x, [x, y])
           const [from, to] = walk.inner

@@ -26,10 +26,13 @@ export class WasmMemory {
   private used = 0
   private peak = 0
   private listed = 0
-  private buffer: ArrayBufferLike | undefined
-  private viewF32: Float32Array = new Float32Array(0)
-  private viewI32: Int32Array = new Int32Array(0)
-  private viewU8: Uint8Array = new Uint8Array(0)
+  /** What the memory holds now. Asking the engine for it costs as much as a small kernel. */
+  buffer: ArrayBufferLike
+  /** Grows whenever the memory does: older views read nothing any more, or not all of it. */
+  generation = 0
+  private viewF32: Float32Array
+  private viewI32: Int32Array
+  private viewU8: Uint8Array
 
   /** @param maxBytes how far the memory may grow, at most 4 GiB (the default)  @param shared for threads */
   constructor(maxBytes = MAX_BYTES, shared = false) {
@@ -45,6 +48,10 @@ export class WasmMemory {
         { cause },
       )
     }
+    this.buffer = this.memory.buffer
+    this.viewF32 = new Float32Array(this.buffer)
+    this.viewI32 = new Int32Array(this.buffer)
+    this.viewU8 = new Uint8Array(this.buffer)
   }
 
   /** Everything below `base` belongs to the module; called once, before the first allocation. */
@@ -55,7 +62,7 @@ export class WasmMemory {
 
   /** Bytes in use and the most that ever were, size classes included. */
   get stats(): { used: number; peak: number; committed: number } {
-    return { used: this.used, peak: this.peak, committed: this.memory.buffer.byteLength }
+    return { used: this.used, peak: this.peak, committed: this.buffer.byteLength }
   }
 
   /**
@@ -98,25 +105,13 @@ export class WasmMemory {
   }
 
   f32(): Float32Array {
-    this.refresh()
     return this.viewF32
   }
   i32(): Int32Array {
-    this.refresh()
     return this.viewI32
   }
   u8(): Uint8Array {
-    this.refresh()
     return this.viewU8
-  }
-
-  private refresh(): void {
-    const buffer = this.memory.buffer
-    if (buffer === this.buffer) return
-    this.buffer = buffer
-    this.viewF32 = new Float32Array(buffer)
-    this.viewI32 = new Int32Array(buffer)
-    this.viewU8 = new Uint8Array(buffer)
   }
 
   private find(size: number): number | undefined {
@@ -142,12 +137,12 @@ export class WasmMemory {
 
   /** New bytes at the top; before the memory grows for them, free blocks are merged and tried. */
   private extend(size: number, bytes: number): number {
-    if (this.top + size > this.memory.buffer.byteLength && this.listed > 0) {
+    if (this.top + size > this.buffer.byteLength && this.listed > 0) {
       this.merge()
       const pointer = this.carve(size)
       if (pointer !== undefined) return pointer
     }
-    if (this.top + size > this.memory.buffer.byteLength) this.grow(this.top + size, bytes)
+    if (this.top + size > this.buffer.byteLength) this.grow(this.top + size, bytes)
     const pointer = this.top
     this.top += size
     return pointer
@@ -176,13 +171,18 @@ export class WasmMemory {
   }
 
   private grow(needed: number, bytes: number): void {
-    const have = this.memory.buffer.byteLength
+    const have = this.buffer.byteLength
     // a quarter more than needed, so that a slowly growing program does not grow page by page
     const wish = Math.min(this.limit, Math.max(needed, have + Math.min(have / 4, 256 * 1024 * 1024)))
     for (const target of [wish, needed]) {
       if (needed > this.limit) break
       try {
         this.memory.grow(Math.ceil((target - have) / PAGE))
+        this.buffer = this.memory.buffer
+        this.generation++
+        this.viewF32 = new Float32Array(this.buffer)
+        this.viewI32 = new Int32Array(this.buffer)
+        this.viewU8 = new Uint8Array(this.buffer)
         return
       } catch {
         // try the smaller step, then report

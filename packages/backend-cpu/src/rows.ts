@@ -106,10 +106,12 @@ export function rowEntries(kernels: Kernels): Record<string, KernelEntry> {
   }
   const activation: KernelEntry = {
     how: 'fused',
+    inPlace: [[0]],
     run: ({ op, attrs, inputs: [x], outputs: [y] }) => pointwise(activationForm({ op, attrs }), x, y),
   }
   const activationBackward: KernelEntry = {
     how: 'fused',
+    inPlace: [[0, 2]],
     run: ({ op, attrs, inputs: [x, , dy], outputs: [dx] }) =>
       pointwise(activationForm({ op: op.slice(0, -4), attrs }), x, dx, dy),
   }
@@ -166,6 +168,7 @@ export function rowEntries(kernels: Kernels): Record<string, KernelEntry> {
     'rmsNorm.vjp': normBackward(0),
     adamUpdate: {
       how: 'fused',
+      inPlace: [[0], [2], [3], [4]],
       run({ inputs, outputs, attrs }) {
         const { beta1, beta2, eps, amsgrad, weightDecay, decoupled } = attrs as {
           beta1: number

@@ -105,11 +105,13 @@ export class Workers {
     return new Int32Array(this.setup.memory.buffer, this.setup.control)
   }
 
-  /** @throws BackendError when a kernel trapped on a worker since the last call */
-  check(): void {
-    const words = this.words()
-    if (words[FAILED] === 0) return
-    words[FAILED] = 0
+  /**
+   * `words`: the memory as it is now; the control block begins at word `at`.
+   * @throws BackendError when a kernel trapped on a worker since the last call
+   */
+  check(words: Int32Array, at: number): void {
+    if (words[at + FAILED] === 0) return
+    words[at + FAILED] = 0
     throw new BackendError('cpu: a kernel failed on a worker thread')
   }
 

@@ -67,13 +67,15 @@ export class Kernels {
   run(task: Task, words: readonly number[], chunks: number, scratch = 0, stride = 0): void {
     if (words.length > JOB_WORDS)
       throw new BackendError(`cpu: a job of ${words.length} words; ${JOB_WORDS} fit`)
-    this.memory.i32().set(words, this.job / 4)
+    const memory = this.memory.i32()
+    const at = this.job / 4
+    for (let i = 0; i < words.length; i++) memory[at + i] = words[i]
     if (this.workers === null || chunks <= 1) {
       this.exports.runAlone(TASKS[task], this.job, chunks, scratch)
       return
     }
     this.exports.runShared(this.control, TASKS[task], this.job, chunks, scratch, stride)
-    this.workers.check()
+    this.workers.check(memory, this.control / 4)
   }
 
   /** Ends the workers; whatever still runs afterwards runs on one thread. */

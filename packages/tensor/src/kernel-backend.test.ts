@@ -12,7 +12,7 @@ import { matmul } from './ops/matmul.js'
 import { sum } from './ops/reduce.js'
 import { scan } from './ops/scan.js'
 import { concat, full, reshape, slice, transpose } from './ops/shape.js'
-import { realize } from './realize.js'
+import { realize, release } from './realize.js'
 import { referenceKernels } from './reference/index.js'
 import { hostMemory } from './reference/memory.js'
 import { isContiguous, sizeOf, stridesOf } from './shape.js'
@@ -191,8 +191,14 @@ describe('donated inputs', () => {
     await expect(realize([next, big], { backend, donate: [cache] })).rejects.toThrow('no 40000 bytes')
     expect(await values(cache)).toEqual(new Array(4000).fill(0))
     memory.limit = Number.POSITIVE_INFINITY
-    await realize([next], { backend, donate: [cache] })
+    await realize([next, big], { backend, donate: [cache] })
     expect((await values(next))[0]).toBe(1)
+    // the same plan, after it ran once
+    memory.limit = 30000
+    const again = [patched(next, 2, at(1)), full([10000], 1)]
+    await expect(realize(again, { backend, donate: [next] })).rejects.toThrow('no 40000 bytes')
+    expect((await values(next))[1000]).toBe(0)
+    release(big)
     // the offset, an arena and the patch's number beside it
     expect(memory.bytesInUse - before).toBeLessThan(8192)
   })

@@ -96,8 +96,13 @@ interface Slot {
   last: number
   offset: number
   views: View[]
-  /** The dead input of the first step in whose memory the slot lies, if any. */
+  /** Where the views begin in the slot, in elements. */
+  bases: number[]
+  /** Inputs of the first step in whose memory the slot may lie. */
   over: Slot[]
+  /** What the views show now, and its array. */
+  bound: BoundArray | null
+  boundData: TypedArray | null
 }
 interface Value {
   slot: Slot
@@ -127,6 +132,8 @@ interface Takeover {
   readonly input: number
   readonly step: number
 }
+
+const EMPTY: TypedArray = new Float32Array(0)
 
 /** A compiled graph: steps over views, whose arrays are bound before a run. */
 class Program {
@@ -186,7 +193,10 @@ class Program {
       last: this.steps.length,
       offset: 0,
       views: [],
+      bases: [],
       over: [],
+      bound: null,
+      boundData: null,
     }
     if (kind === 'arena') this.arenaSlots.push(slot)
     return slot
@@ -212,6 +222,7 @@ class Program {
       contiguous: isContiguous(v.shape, v.strides),
     }
     v.slot.views.push(view)
+    v.slot.bases.push(v.offset)
     return view
   }
   private valueOf(r: Ref): Value {
@@ -260,7 +271,7 @@ class Program {
     const scratch = scratchBytes > 0 ? this.fresh({ shape: [scratchBytes], dtype: 'u8' }) : null
     for (const v of [...inputs, ...outputs, ...(scratch ? [scratch] : [])]) v.slot.last = at
     entry.inPlace?.forEach((candidates, k) => {
-      for (const i of candidates)
+      for (const i of k < outputs.length ? candidates : [])
         if (i < inputs.length && this.fitsOver(outputs[k], inputs[i], inputs))
           outputs[k].slot.over.push(inputs[i].slot)
     })
@@ -449,12 +460,8 @@ class Program {
           )
       }
     }
-    this.inputSlots.forEach((slot, i) => {
-      for (const v of slot.views) rebind(v, inputs[i])
-    })
-    this.outputSlots.forEach((slot, i) => {
-      for (const v of slot.views) rebind(v, outputs[i])
-    })
+    for (let i = 0; i < inputs.length; i++) rebind(this.inputSlots[i], inputs[i])
+    for (let i = 0; i < outputs.length; i++) rebind(this.outputSlots[i], outputs[i])
   }
 
   run(): void {
@@ -483,19 +490,19 @@ interface BoundArray {
   offset: number
   buffer?: DeviceBuffer
 }
-const baseOffset = new WeakMap<View, number>()
-function rebind(v: View, to: BoundArray): void {
-  let base = baseOffset.get(v)
-  if (base === undefined) {
-    base = v.offset
-    baseOffset.set(v, base)
+/** Points the views of a slot at an array, unless they show it already: parameters stay where they are. */
+function rebind(slot: Slot, to: BoundArray): void {
+  if (slot.bound === to && slot.boundData === to.data && slot.views[0]?.buffer === to.buffer) return
+  slot.bound = to
+  slot.boundData = to.data
+  for (let i = 0; i < slot.views.length; i++) {
+    const v = slot.views[i]
+    v.data = to.data
+    v.offset = slot.bases[i] + to.offset
+    v.buffer = to.buffer
   }
-  v.data = to.data
-  v.offset = base + to.offset
-  v.buffer = to.buffer
 }
 
-const EMPTY: TypedArray = new Float32Array(0)
 const align = (n: number): number => Math.ceil(n / ALIGN) * ALIGN
 
 function release(
@@ -651,10 +658,20 @@ function copyFlat(from: BoundArray, to: BoundArray, n: number): void {
   )
 }
 
-class KernelBuffer implements DeviceBuffer {
+class KernelBuffer implements DeviceBuffer, BoundArray {
+  data: TypedArray = EMPTY
+  readonly offset = 0
+  /** Itself, for kernels that keep something beside what does not change; nothing while it is written over. */
+  buffer: DeviceBuffer | undefined = undefined
+  /** The memory's when `data` was taken. */
+  generation = -1
+  /** Inputs of a run that show it: counted while the run is prepared. */
+  readers = 0
+
   constructor(
     readonly shape: Shape,
     readonly dtype: DType,
+    readonly size: number,
     readonly bytes: number,
     public region: Region | null,
   ) {}
@@ -663,21 +680,24 @@ class KernelBuffer implements DeviceBuffer {
   }
 }
 
+const NONE: readonly Takeover[] = []
 /** Which donated inputs this run writes over, each for one output. An array that two inputs show is left alone. */
 function takeoversOf(
   program: Program,
-  inputs: readonly DeviceBuffer[],
+  inputs: readonly KernelBuffer[],
   donated: readonly boolean[],
-): Takeover[] {
+): readonly Takeover[] {
+  if (!program.takeovers.some((t) => donated[t.input])) return NONE
+  for (const b of inputs) b.readers = 0
+  for (const b of inputs) b.readers++
   const chosen: Takeover[] = []
+  const taken = new Set<number>()
   for (const t of program.takeovers) {
     const from = inputs[t.input]
-    if (
-      donated[t.input] &&
-      inputs.indexOf(from) === inputs.lastIndexOf(from) &&
-      !chosen.some((c) => c.output === t.output || c.input === t.input)
-    )
-      chosen.push(t)
+    if (!donated[t.input] || from.readers !== 1 || taken.has(t.output)) continue
+    from.readers = 0
+    taken.add(t.output)
+    chosen.push(t)
   }
   return chosen
 }
@@ -691,17 +711,31 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
   const alive = (): void => {
     if (disposed) throw new BackendError(`backend '${name}' was disposed; make a new one`)
   }
-  const make = (shape: Shape, dtype: DType): KernelBuffer => {
-    const bytes = sizeOf(shape) * bytesOf(dtype, precision)
-    return new KernelBuffer(shape, dtype, bytes, memory.alloc(bytes))
+  /** Memory, if need be the arena's: a run that once was large must not starve the others. */
+  const claim = (bytes: number): Region => {
+    try {
+      return memory.alloc(bytes)
+    } catch (error) {
+      if (arena === null) throw error
+      memory.free(arena)
+      arena = null
+      return memory.alloc(bytes)
+    }
   }
-  const named = (shape: Shape, dtype: DType, region: Region): KernelBuffer =>
-    new KernelBuffer(shape, dtype, sizeOf(shape) * bytesOf(dtype, precision), region)
-  const arrayOf = (b: DeviceBuffer): TypedArray => {
-    const region = (b as KernelBuffer).region
-    if (!region) throw new BackendError(`backend '${name}': the buffer was freed`)
-    return memory.view(region, 0, sizeOf(b.shape), b.dtype)
+  const make = (shape: Shape, dtype: DType, over: Region | null = null): KernelBuffer => {
+    const size = sizeOf(shape)
+    const bytes = size * bytesOf(dtype, precision)
+    return new KernelBuffer(shape, dtype, size, bytes, over ?? claim(bytes))
   }
+  const current = (b: KernelBuffer): KernelBuffer => {
+    if (b.generation !== memory.generation) {
+      if (!b.region) throw new BackendError(`backend '${name}': the buffer was freed`)
+      b.data = memory.view(b.region, 0, b.size, b.dtype)
+      b.generation = memory.generation
+    }
+    return b
+  }
+  const arrayOf = (b: DeviceBuffer): TypedArray => current(b as KernelBuffer).data
   return {
     spec: 1,
     name,
@@ -741,38 +775,39 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
       }
       return {
         report,
-        run(inputs, donated) {
+        run(given, donated) {
           alive()
-          if (arena === null || arena.bytes < program.arenaBytes) {
-            if (arena) memory.free(arena)
-            arena = null
-            arena = memory.alloc(program.arenaBytes)
-          }
+          const inputs = given as readonly KernelBuffer[]
           program.prepare()
           options.prepare?.()
           const over = takeoversOf(program, inputs, donated)
           const outputs: KernelBuffer[] = []
+          program.at = -1
           try {
-            program.outputSpecs.forEach((s, k) => {
-              const from = over.find((t) => t.output === k)
-              const region = from && (inputs[from.input] as KernelBuffer).region
-              outputs.push(region ? named(s.shape, s.dtype, region) : make(s.shape, s.dtype))
-            })
+            const { outputSpecs } = program
+            for (let k = 0; k < outputSpecs.length; k++) {
+              const t = over.length > 0 ? over.find((t) => t.output === k) : undefined
+              const region = t ? inputs[t.input].region : null
+              outputs.push(make(outputSpecs[k].shape, outputSpecs[k].dtype, region))
+            }
+            if (arena === null || arena.bytes < program.arenaBytes) {
+              if (arena) memory.free(arena)
+              arena = null
+              arena = memory.alloc(program.arenaBytes)
+            }
             // views are taken last: every allocation may move the memory
-            const bound = (b: DeviceBuffer): BoundArray => ({ data: arrayOf(b), offset: 0 })
-            const whole = (buffer: DeviceBuffer, i: number): BoundArray =>
-              // what will be written over is nothing to keep anything for
-              over.some((t) => t.input === i) ? bound(buffer) : { ...bound(buffer), buffer }
-            program.bind(arena, 0, inputs.map(whole), outputs.map(bound))
-            program.at = -1
-            for (const t of over) disown(inputs[t.input] as KernelBuffer)
+            for (const b of inputs) current(b).buffer = b
+            for (const b of outputs) current(b)
+            // what will be written over is nothing to keep anything for
+            for (const t of over) inputs[t.input].buffer = undefined
+            program.bind(arena, 0, inputs, outputs)
+            for (const t of over) disown(inputs[t.input])
             program.run()
           } catch (error) {
             // a donated input that no step wrote over yet is as it was
             for (const t of over) {
               const out = outputs[t.output]
-              if (!out || program.at >= t.step) continue
-              ;(inputs[t.input] as KernelBuffer).region = disown(out)
+              if (out && program.at < t.step) inputs[t.input].region = disown(out)
             }
             for (const b of outputs) freeBuffer(b)
             throw error
@@ -812,6 +847,8 @@ export function kernelBackend(options: KernelBackendOptions): Backend {
   function disown(buffer: KernelBuffer): Region | null {
     const { region } = buffer
     buffer.region = null
+    buffer.data = EMPTY
+    buffer.generation = -1
     if (region) options.freed?.(buffer)
     return region
   }
