@@ -46,10 +46,17 @@ export interface DeviceOwner {
   peek?(buffer: never, count: number): TypedArray
 }
 
+/** A buffer of a backend, and how many tensors hold it: equal graphs asked for together are computed once. */
+export interface Held {
+  readonly backend: DeviceOwner
+  readonly buffer: object
+  holders: number
+}
+
 /** Data of a tensor, once it has any: on the host, on a backend, or given away. */
 export interface TensorValue {
   host?: TypedArray
-  device?: { readonly backend: DeviceOwner; readonly buffer: object }
+  device?: Held
   /** Set when the buffer was handed to a later step; names it. */
   donatedTo?: string
 }
@@ -84,21 +91,27 @@ export class Node {
     readonly op: Op,
     readonly inputs: readonly Tensor[],
     readonly attrs: Attrs,
-    specs: readonly Spec[],
+    specs: Spec | readonly Spec[],
+    /** The number of a `const` node. */
+    readonly number: number | undefined = undefined,
   ) {
     this.path = scopePath
-    this.outputs = specs.map((s, i) => new Tensor(this, i, s.shape, s.dtype))
-    let a = mix(0x2545f491, op.code)
-    let b = mix(0x1b873593, op.code)
-    if (attrs !== NO_ATTRS) {
-      const [x, y] = hashValue(attrs)
-      a = mix(a, x)
-      b = mix(b, y)
+    if (isMany(specs)) {
+      const outputs: Tensor[] = []
+      for (let i = 0; i < specs.length; i++) outputs.push(new Tensor(this, i, specs[i].shape, specs[i].dtype))
+      this.outputs = outputs
+    } else this.outputs = [new Tensor(this, 0, specs.shape, specs.dtype)]
+    if (attrs === NO_ATTRS) {
+      this.hashA = op.code
+      this.hashB = op.code
+    } else {
+      hashInto(attrs)
+      this.hashA = mix(hashedA, op.code)
+      this.hashB = mix(hashedB, op.code)
     }
-    this.hashA = a
-    this.hashB = b
     let depth = 0
-    for (const t of inputs) {
+    for (let i = 0; i < inputs.length; i++) {
+      const t = inputs[i]
       const d = t.node.depth + (t.value !== null && t.node.inputs.length > 0 ? 1 : 0)
       if (d > depth) depth = d
     }
@@ -106,6 +119,8 @@ export class Node {
     this.site = sites.on ? creationSite(sites.limit) : null
   }
 }
+
+const isMany = (specs: Spec | readonly Spec[]): specs is readonly Spec[] => Array.isArray(specs)
 
 const MARK = Symbol.for('heed.tensor')
 /** A tensor made by another copy of this package: it looks right and shares nothing with ours. */
@@ -117,12 +132,15 @@ export function isForeignTensor(x: unknown): boolean {
  * A lazy array: a result of a node. Reading it (`data`, `array`, `item`) is the only thing that runs anything.
  */
 export class Tensor {
-  readonly [MARK] = true
+  declare readonly [MARK]: true
   value: TensorValue | null = null
   /** The tap or parameter path, where it has one. */
   name: string | null = null
   /** Set on results that are for looking only: differentiating them throws and names the whole. */
   lookOnly: string | null = null
+  /** Scratch of graph walks. */
+  mark = 0
+  slot = 0
 
   constructor(
     readonly node: Node,
@@ -176,6 +194,8 @@ export class Tensor {
     return this.toString()
   }
 }
+
+Object.defineProperty(Tensor.prototype, MARK, { value: true })
 
 const SHOWN = 6
 const round4 = (v: number): string => (Number.isInteger(v) ? `${v}` : `${Number(v.toPrecision(4))}`)
@@ -246,7 +266,7 @@ export function build(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS
     captureStack(error, build)
     throw error
   }
-  return new Node(op, inputs, attrs, Array.isArray(specs) ? (specs as Spec[]) : [specs as Spec])
+  return new Node(op, inputs, attrs, specs)
 }
 /** Builds a node of one result. */
 export function apply(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS): Tensor {
@@ -272,26 +292,28 @@ export const constOp = defineOp('const', {
 })
 
 export function leaf(spec: Spec, host?: TypedArray): Tensor {
-  const t = new Node(leafOp, [], NO_ATTRS, [spec]).outputs[0]
+  const t = new Node(leafOp, NO_TENSORS, NO_ATTRS, spec).outputs[0]
   if (host) t.value = { host }
   return t
 }
 
-const constNumber = new WeakMap<Node, number>()
+const NO_TENSORS: readonly Tensor[] = []
 export function constant(value: number, dtype: DType = 'f32'): Tensor {
-  const node = new Node(constOp, [], NO_ATTRS, [{ shape: [], dtype }])
-  constNumber.set(node, value)
-  return node.outputs[0]
+  return new Node(constOp, NO_TENSORS, NO_ATTRS, { shape: [], dtype }, value).outputs[0]
 }
 /** The number behind a `const` node, else undefined. */
 export function constantOf(t: Tensor): number | undefined {
-  return t.node.op === constOp ? constNumber.get(t.node) : undefined
+  return t.node.number
 }
 
 let epoch = 0
+/** A mark that no walk has used yet. */
+export function newMark(): number {
+  return ++epoch
+}
 /** Nodes behind `outputs`, inputs before users, each once. `deps` decides where the walk goes. Iterative: graphs are deep. */
 export function postorder(outputs: readonly Tensor[], deps: (n: Node) => readonly Tensor[]): Node[] {
-  const mark = ++epoch
+  const mark = newMark()
   const order: Node[] = []
   const stack: Node[] = []
   const at: number[] = []
@@ -331,39 +353,52 @@ export function mix(h: number, x: number): number {
 const f64 = new Float64Array(1)
 const words = new Int32Array(f64.buffer)
 
-/** Two independent 32-bit hashes of plain data (numbers, strings, booleans, null, arrays, objects with `hashKey`). */
-export function hashValue(value: unknown): [number, number] {
-  let a = 0x3c6ef372
-  let b = 0x510e527f
-  const eat = (x: number): void => {
-    a = mix(a, x)
-    b = mix(b ^ 0x5bd1e995, x)
-  }
-  const walk = (v: unknown): void => {
-    if (typeof v === 'number') {
-      f64[0] = v
-      eat(words[0])
-      eat(words[1])
-    } else if (typeof v === 'string') {
-      eat(v.length + 0x101)
-      for (let i = 0; i < v.length; i++) eat(v.charCodeAt(i))
-    } else if (Array.isArray(v)) {
-      eat(v.length + 0x10001)
-      for (const x of v) walk(x)
-    } else if (v && typeof v === 'object') {
-      const key = (v as { hashKey?: string }).hashKey
-      if (key !== undefined) {
-        walk(key)
-        return
-      }
-      for (const k of Object.keys(v)) {
+let hashedA = 0
+let hashedB = 0
+function eat(x: number): void {
+  hashedA = mix(hashedA, x)
+  hashedB = mix(hashedB ^ 0x5bd1e995, x)
+}
+function walk(v: unknown): void {
+  if (typeof v === 'number') {
+    f64[0] = v
+    eat(words[0])
+    eat(words[1])
+  } else if (typeof v === 'string') {
+    // two polynomials of the characters, mixed once: names are long and many
+    let p = v.length + 0x101
+    let q = 0
+    for (let i = 0; i < v.length; i++) {
+      const c = v.charCodeAt(i)
+      p = (Math.imul(p, 0x01000193) + c) | 0
+      q = (Math.imul(q, 31) + c) | 0
+    }
+    eat(p)
+    eat(q)
+  } else if (Array.isArray(v)) {
+    eat(v.length + 0x10001)
+    for (let i = 0; i < v.length; i++) walk(v[i])
+  } else if (v && typeof v === 'object') {
+    const key = (v as { hashKey?: string }).hashKey
+    if (key !== undefined) walk(key)
+    else
+      for (const k in v) {
         walk(k)
         walk((v as Record<string, unknown>)[k])
       }
-    } else eat(v === true ? 11 : v === false ? 13 : v === null ? 17 : 19)
-  }
+  } else eat(v === true ? 11 : v === false ? 13 : v === null ? 17 : 19)
+}
+/** Leaves the hashes of plain data in `hashedA` and `hashedB`. */
+function hashInto(value: unknown): void {
+  hashedA = 0x3c6ef372
+  hashedB = 0x510e527f
   walk(value)
-  return [a, b]
+}
+
+/** Two independent 32-bit hashes of plain data (numbers, strings, booleans, null, arrays, objects with `hashKey`). */
+export function hashValue(value: unknown): [number, number] {
+  hashInto(value)
+  return [hashedA, hashedB]
 }
 
 function creationSite(limit: number): string | null {

@@ -6,11 +6,20 @@
 import type { Backend, DeviceBuffer, Executable, Graph, GraphNode, Ref, Report } from './backend.js'
 import type { TypedArray } from './dtype.js'
 import { BackendError, HeedError, UnsupportedOpError, ValueError } from './errors.js'
-import { constantOf, constOp, installReader, leafOp, type Tensor, type TensorValue } from './graph.js'
+import {
+  constantOf,
+  constOp,
+  installReader,
+  leafOp,
+  newMark,
+  type Tensor,
+  type TensorValue,
+  type Held as ValueHeld,
+} from './graph.js'
 import { type Lowered, lower } from './lower.js'
 import { detachedOp } from './ops/define.js'
 import { reference } from './reference/index.js'
-import { type Signature, signatureOf } from './signature.js'
+import { nameOf as graphName, type Signature, signatureOf } from './signature.js'
 
 export interface RealizeOptions {
   /** Default: the backend of `setBackend`. */
@@ -86,19 +95,27 @@ interface Segment {
   readonly makes: readonly string[]
 }
 interface Plan {
+  readonly hash: number
   readonly structure: Int32Array
-  readonly numbers: readonly number[] | null
+  readonly strict: boolean
+  /** Numbers of the graph in the order of its leaves; null where they are inputs. */
+  readonly numbers: Float64Array | null
   readonly bindings: readonly number[]
   readonly segments: readonly Segment[]
   readonly inputs: readonly string[]
+  /** Distinct results, and which of them each tensor that was asked for is. */
   readonly outputs: readonly string[]
+  readonly places: readonly number[]
   readonly checks: readonly Check[]
   readonly report: Report
 }
 interface PlanCache {
-  readonly plans: Map<string, Plan[]>
+  readonly plans: Map<number, Plan[]>
   count: number
-  queue: Promise<unknown>
+  /** The plan that ran last, most often the next one, too. */
+  latest: Plan | null
+  /** Ends with the last run that was asked for; null while nothing runs. */
+  queue: Promise<unknown> | null
 }
 const caches = new WeakMap<Backend, PlanCache>()
 const MAX_PLANS = 256
@@ -106,7 +123,7 @@ const MAX_PLANS = 256
 function cacheOf(backend: Backend): PlanCache {
   let c = caches.get(backend)
   if (!c) {
-    c = { plans: new Map(), count: 0, queue: Promise.resolve() }
+    c = { plans: new Map(), count: 0, latest: null, queue: null }
     caches.set(backend, c)
   }
   return c
@@ -117,15 +134,9 @@ export function planCount(backend: Backend = getBackend()): number {
 }
 
 /** Frees buffers of tensors that nobody holds any more. A net: loops donate or detach their state. */
-const net = new FinalizationRegistry<{ backend: Backend; buffer: DeviceBuffer }>(({ backend, buffer }) =>
-  letGo(backend, buffer),
-)
-/** How many tensors hold a buffer, where it is more than one: equal graphs asked for together are computed once. */
-const holders = new WeakMap<DeviceBuffer, number>()
-function letGo(backend: Backend, buffer: DeviceBuffer): void {
-  const others = (holders.get(buffer) ?? 1) - 1
-  holders.set(buffer, others)
-  if (others === 0) backend.free(buffer)
+const net = new FinalizationRegistry<Held>(letGo)
+function letGo(held: Held): void {
+  if (--held.holders === 0) held.backend.free(held.buffer)
 }
 let madeSinceTurn = 0
 const BYTES_PER_TURN = 2 ** 28
@@ -134,9 +145,16 @@ const BYTES_PER_TURN = 2 ** 28
 export async function realize(tensors: readonly Tensor[], options: RealizeOptions = {}): Promise<Report> {
   const backend = options.backend ?? getBackend()
   const cache = cacheOf(backend)
-  const run = cache.queue.then(() => runNow(tensors, backend, cache, options))
-  cache.queue = run.catch(() => undefined)
-  const report = await run
+  let report: Report
+  if (cache.queue)
+    report = await queued(
+      cache,
+      cache.queue.then(() => runNow(tensors, backend, cache, options)),
+    )
+  else {
+    const run = runNow(tensors, backend, cache, options)
+    report = run instanceof Promise ? await queued(cache, run) : run
+  }
   if (madeSinceTurn > BYTES_PER_TURN) {
     // finalizers only run between macrotasks: a loop of microtasks would free nothing
     madeSinceTurn = 0
@@ -145,57 +163,136 @@ export async function realize(tensors: readonly Tensor[], options: RealizeOption
   return report
 }
 
-async function runNow(
+function queued(cache: PlanCache, run: Promise<Report>): Promise<Report> {
+  const settle = (): void => {
+    if (cache.queue === ended) cache.queue = null
+  }
+  const ended: Promise<unknown> = run.then(settle, settle)
+  cache.queue = ended
+  return run
+}
+
+const hasValue = (t: Tensor): boolean => t.value !== null
+
+/** Runs at once what needs no waiting: a plan that is known, on a backend that answers at once. */
+function runNow(
   tensors: readonly Tensor[],
   backend: Backend,
   cache: PlanCache,
   options: RealizeOptions,
-): Promise<Report> {
+): Report | Promise<Report> {
   const todo: Tensor[] = []
+  const seen = newMark()
   for (const t of tensors) {
     if (t.node.op === constOp && t.value === null) t.value = { host: constantArray(t) }
-    if (t.value === null && !todo.includes(t)) todo.push(t)
-    else if (t.value) requireReadable(t)
+    if (t.value) requireReadable(t)
+    else if (t.mark !== seen) {
+      t.mark = seen
+      todo.push(t)
+      if (t.node.depth > 64) warnHistory(t)
+    }
   }
-  const warned = todo.find((t) => t.node.depth > 64)
-  if (warned) warnHistory(warned)
   if (todo.length === 0) return emptyReport(backend)
-  const signature = signatureOf(todo, (t) => t.value !== null)
+  const signature = signatureOf(todo, hasValue)
   if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
-  const plan = await planFor(todo, signature, backend, cache, options.strict ?? false)
-  const { values, temporary } = bindLeaves(plan, signature.leaves, backend)
-  const givenAway = givenAwayOf(options.donate ?? [])
-  let isDone = false
-  try {
-    for (let i = 0; i < plan.segments.length; i++) await runSegment(plan, i, values, temporary, givenAway)
-    isDone = true
-  } catch (error) {
-    throw withLosses(error, options.donate ?? [])
-  } finally {
-    for (const [owner, buffer] of temporary)
-      if (!isDone || !plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
-  }
-  todo.forEach((t, i) => {
-    const made = values.get(plan.outputs[i]) as Held
-    adopt(t, made.backend, made.buffer)
-  })
-  for (const t of options.donate ?? []) donate(t, todo[0])
-  return plan.report
+  const { leaves } = signature
+  const plan = planFor(todo, signature, backend, cache, options.strict ?? false)
+  return plan instanceof Promise
+    ? plan.then((p) => runPlan(p, todo, leaves, backend, options))
+    : runPlan(plan, todo, leaves, backend, options)
 }
 
-interface Held {
+function runPlan(
+  plan: Plan,
+  todo: readonly Tensor[],
+  leaves: readonly Tensor[],
+  backend: Backend,
+  options: RealizeOptions,
+): Report | Promise<Report> {
+  const { donate: donated = NO_TENSORS } = options
+  const bound = bindLeaves(plan, leaves, backend)
+  const finish = (made: readonly Bound[]): Report => {
+    const held = made.map(({ backend, buffer }): Held => ({ backend, buffer, holders: 0 }))
+    for (let i = 0; i < todo.length; i++) adopt(todo[i], held[plan.places[i]])
+    for (const t of donated) donate(t, todo[0])
+    return plan.report
+  }
+  const fail = (error: unknown): never => {
+    throw withLosses(error, donated)
+  }
+  const only = plan.segments[0]
+  if (plan.segments.length > 1 || only.backend !== backend || bound.values.some((b) => b.backend !== backend))
+    return runSegments(plan, bound, donated, backend).then(finish, fail)
+  const free = (): void => {
+    for (const b of bound.temporary) b.backend.free(b.buffer)
+  }
+  const wrap = (buffers: readonly DeviceBuffer[]): Report => {
+    free()
+    return finish(buffers.map((buffer) => ({ backend, buffer })))
+  }
+  let made: ReturnType<Executable['run']>
+  try {
+    const away = donated.length > 0 ? givenAwayOf(donated) : null
+    const inputs = bound.values.map((b) => b.buffer)
+    made = only.executable.run(
+      inputs,
+      inputs.map((b) => away?.has(b) ?? false),
+    )
+  } catch (error) {
+    free()
+    return fail(error)
+  }
+  if (!(made instanceof Promise)) return wrap(made)
+  return made.then(wrap, (error: unknown) => {
+    free()
+    return fail(error)
+  })
+}
+
+/** Runs that change between backends: values travel by name. */
+async function runSegments(
+  plan: Plan,
+  bound: { readonly values: readonly Bound[]; readonly temporary: Bound[] },
+  donated: readonly Tensor[],
+  backend: Backend,
+): Promise<Bound[]> {
+  const { temporary } = bound
+  const values = new Map(plan.inputs.map((name, i) => [name, bound.values[i]]))
+  const away = givenAwayOf(donated)
+  let isDone = false
+  try {
+    for (let i = 0; i < plan.segments.length; i++) await runSegment(plan, i, values, temporary, away)
+    isDone = true
+  } finally {
+    for (const { backend: owner, buffer } of temporary)
+      if (!isDone || !plan.outputs.some((o) => values.get(o)?.buffer === buffer)) owner.free(buffer)
+  }
+  return plan.outputs.map((name) => values.get(name) as Bound)
+}
+
+/** Memory of the backend that this run may use as it likes, or holds for the time being. */
+interface Bound {
   readonly backend: Backend
   readonly buffer: DeviceBuffer
 }
+interface Held extends ValueHeld, Bound {
+  readonly backend: Backend
+  readonly buffer: DeviceBuffer
+  holders: number
+}
+const NO_TENSORS: readonly Tensor[] = []
 
-function adopt(t: Tensor, backend: Backend, buffer: DeviceBuffer): void {
-  const value: TensorValue = { device: { backend, buffer } }
+function adopt(t: Tensor, held: Held): void {
+  const value: TensorValue = { device: held }
   t.value = value
-  holders.set(buffer, (holders.get(buffer) ?? 0) + 1)
-  madeSinceTurn += buffer.bytes
-  net.register(value, { backend, buffer }, value)
+  hold(value, held)
   // a realized detach has no past
   if (t.node.op === detachedOp) (t.node as { inputs: readonly Tensor[] }).inputs = []
+}
+function hold(value: TensorValue, held: Held): void {
+  held.holders++
+  madeSinceTurn += held.buffer.bytes
+  net.register(value, held, value)
 }
 
 function donate(t: Tensor, to: Tensor): void {
@@ -205,7 +302,7 @@ function donate(t: Tensor, to: Tensor): void {
   value.host = undefined
   if (value.device) {
     net.unregister(value)
-    letGo(value.device.backend as Backend, value.device.buffer as DeviceBuffer)
+    letGo(value.device as Held)
     value.device = undefined
   }
 }
@@ -218,8 +315,8 @@ export function release(t: Tensor): void {
 function givenAwayOf(tensors: readonly Tensor[]): Set<DeviceBuffer> {
   const buffers = new Set<DeviceBuffer>()
   for (const { value } of tensors) {
-    const buffer = value?.device?.buffer as DeviceBuffer | undefined
-    if (buffer && (holders.get(buffer) ?? 1) === 1) buffers.add(buffer)
+    const held = value?.device as Held | undefined
+    if (held?.holders === 1) buffers.add(held.buffer)
   }
   return buffers
 }
@@ -250,71 +347,71 @@ function constantArray(t: Tensor): TypedArray {
   return t.dtype === 'bool' ? Uint8Array.of(v) : Float64Array.of(v)
 }
 
-async function planFor(
+function planFor(
   todo: readonly Tensor[],
   signature: Signature,
   backend: Backend,
   cache: PlanCache,
   strict: boolean,
-): Promise<Plan> {
-  const key = `${signature.key}${strict ? '!' : ''}`
-  const numbers = signature.leaves.map((t) => (t.node.op === constOp ? (constantOf(t) as number) : 0))
-  const structure = structureOf(todo, signature)
-  const known = (cache.plans.get(key) ?? []).filter((p) => sameInts(p.structure, structure))
-  const found = known.find((p) => p.numbers === null || sameNumbers(p.numbers, numbers))
+): Plan | Promise<Plan> {
+  const { hash, structure, leaves } = signature
+  const { latest, plans } = cache
+  if (latest && fits(latest, signature, strict)) return latest
+  const list = plans.get(hash) ?? []
+  const found = list.find((p) => fits(p, signature, strict))
   if (found) {
-    touch(cache, key)
+    cache.latest = found
+    // the oldest goes first
+    plans.delete(hash)
+    plans.set(hash, list)
     return found
   }
   // the first different number of a known structure: one general plan with the numbers as inputs
-  const bake = known.length === 0
-  const lowered = lower(todo, signature.leaves, backend, { bake, key })
-  const plan = await compilePlan(lowered, backend, strict, { structure, numbers: bake ? numbers : null })
-  const list = cache.plans.get(key) ?? []
+  const bake = !list.some((p) => p.strict === strict && sameInts(p.structure, structure))
+  const lowered = lower(todo, leaves, backend, { bake, key: graphName(signature) })
+  const numbers = bake ? Float64Array.from(leaves.flatMap((t) => constantOf(t) ?? [])) : null
+  return compilePlan(lowered, backend, strict, {
+    hash,
+    structure: structure.slice(),
+    strict,
+    numbers,
+  }).then((plan) => remember(plan, cache))
+}
+function remember(plan: Plan, cache: PlanCache): Plan {
+  const { plans } = cache
+  const list = plans.get(plan.hash) ?? []
   list.push(plan)
-  cache.plans.set(key, list)
+  plans.delete(plan.hash)
+  plans.set(plan.hash, list)
   cache.count++
-  touch(cache, key)
+  cache.latest = plan
   while (cache.count > MAX_PLANS) {
-    const oldest = cache.plans.keys().next().value as string
-    const gone = cache.plans.get(oldest) ?? []
+    const oldest = plans.keys().next().value as number
+    const gone = plans.get(oldest) ?? []
     for (const p of gone) for (const s of p.segments) s.executable.dispose?.()
     cache.count -= gone.length
-    cache.plans.delete(oldest)
+    plans.delete(oldest)
   }
   return plan
 }
-function touch(cache: PlanCache, key: string): void {
-  const list = cache.plans.get(key)
-  if (!list) return
-  cache.plans.delete(key)
-  cache.plans.set(key, list)
-}
 
-/** The walk's exact shape, compared on a hit so that a hash collision cannot run the wrong plan. */
-function structureOf(todo: readonly Tensor[], s: Signature): Int32Array {
-  const slots = new Map<Tensor, number>(s.leaves.map((t, i) => [t, -1 - i]))
-  const out: number[] = []
-  const place = (t: Tensor): void => {
-    const slot = slots.get(t)
-    if (slot !== undefined) out.push(slot)
-    else out.push(t.node.position, t.index)
+/** The list itself is compared, so that a hash collision cannot run the wrong plan; and the numbers, where they are baked in. */
+function fits(plan: Plan, { hash, structure, leaves }: Signature, strict: boolean): boolean {
+  if (plan.hash !== hash || plan.strict !== strict || !sameInts(plan.structure, structure)) return false
+  const { numbers } = plan
+  if (numbers === null || numbers.length === 0) return true
+  let k = 0
+  for (let i = 0; i < leaves.length; i++) {
+    const number = leaves[i].node.number
+    if (number !== undefined && !Object.is(number, numbers[k++])) return false
   }
-  for (const n of s.order) {
-    out.push(n.op.code, n.hashA, n.hashB, n.inputs.length)
-    n.inputs.forEach(place)
-  }
-  todo.forEach(place)
-  for (const t of s.leaves) out.push(t.dtype.charCodeAt(0) * 256 + t.dtype.charCodeAt(1), ...t.shape)
-  return Int32Array.from(out)
+  return true
 }
 function sameInts(a: Int32Array, b: Int32Array): boolean {
   if (a.length !== b.length) return false
   for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false
   return true
 }
-const sameNumbers = (a: readonly number[], b: readonly number[]): boolean =>
-  a.every((x, i) => Object.is(x, b[i]))
 
 const nameOf = (r: Ref): string => `${r.node}.${r.index}`
 
@@ -322,9 +419,16 @@ async function compilePlan(
   lowered: Lowered,
   backend: Backend,
   strict: boolean,
-  id: Pick<Plan, 'structure' | 'numbers'>,
+  id: Pick<Plan, 'hash' | 'structure' | 'strict' | 'numbers'>,
 ): Promise<Plan> {
-  const { graph, bindings } = lowered
+  const { bindings } = lowered
+  const names = lowered.graph.outputs.map(nameOf)
+  const outputs = [...new Set(names)]
+  // what several tensors ask for is computed and handed over once
+  const graph = {
+    ...lowered.graph,
+    outputs: outputs.map((name) => lowered.graph.outputs[names.indexOf(name)]),
+  }
   const where = placement(graph, backend, strict)
   const parts = cut(graph, where)
   const segments: Segment[] = []
@@ -349,7 +453,8 @@ async function compilePlan(
     bindings,
     segments,
     inputs: graph.inputs.map((i) => nameOf({ node: i, index: 0 })),
-    outputs: graph.outputs.map(nameOf),
+    outputs,
+    places: names.map((name) => outputs.indexOf(name)),
     checks: checksOf(graph, bindings),
     report: {
       backend: backend.name,
@@ -485,14 +590,14 @@ function cut(graph: Graph, refused: readonly boolean[]): Part[] {
 async function runSegment(
   plan: Plan,
   at: number,
-  values: Map<string, Held>,
-  temporary: [Backend, DeviceBuffer][],
+  values: Map<string, Bound>,
+  temporary: Bound[],
   givenAway: ReadonlySet<DeviceBuffer>,
 ): Promise<void> {
   const segment = plan.segments[at]
   const inputs: DeviceBuffer[] = []
   for (const name of segment.reads) {
-    const held = values.get(name) as Held
+    const held = values.get(name) as Bound
     if (held.backend === segment.backend) {
       inputs.push(held.buffer)
       continue
@@ -502,7 +607,7 @@ async function runSegment(
       held.buffer.shape,
       held.buffer.dtype,
     )
-    temporary.push([segment.backend, moved])
+    temporary.push({ backend: segment.backend, buffer: moved })
     inputs.push(moved)
   }
   const made = await segment.executable.run(
@@ -513,9 +618,10 @@ async function runSegment(
     ),
   )
   segment.makes.forEach((name, i) => {
-    values.set(name, { backend: segment.backend, buffer: made[i] })
+    const bound = { backend: segment.backend, buffer: made[i] }
+    values.set(name, bound)
     // a result that stays inside the run, or on the reference kernels while the backend is another
-    temporary.push([segment.backend, made[i]])
+    temporary.push(bound)
   })
 }
 
@@ -558,47 +664,43 @@ function bindLeaves(
   plan: Plan,
   leaves: readonly Tensor[],
   backend: Backend,
-): { values: Map<string, Held>; temporary: [Backend, DeviceBuffer][] } {
+): { values: Bound[]; temporary: Bound[] } {
   for (const c of plan.checks) {
     const host =
       leaves[c.leaf].value?.host ??
       (leaves[c.leaf].node.op === constOp ? constantArray(leaves[c.leaf]) : undefined)
     if (host) check(c, host)
   }
-  const values = new Map<string, Held>()
-  const temporary: [Backend, DeviceBuffer][] = []
-  plan.bindings.forEach((at, k) => {
-    const t = leaves[at]
-    values.set(plan.inputs[k], bindOne(t, backend, temporary))
-  })
-  return { values, temporary }
+  const temporary: Bound[] = []
+  try {
+    return { values: plan.bindings.map((at) => bindOne(leaves[at], backend, temporary)), temporary }
+  } catch (error) {
+    for (const b of temporary) b.backend.free(b.buffer)
+    throw error
+  }
 }
 
-function bindOne(t: Tensor, backend: Backend, temporary: [Backend, DeviceBuffer][]): Held {
-  if (t.node.op === constOp && t.value === null) {
-    const buffer = backend.upload(constantArray(t), t.shape, t.dtype)
-    temporary.push([backend, buffer])
-    return { backend, buffer }
-  }
+function bindOne(t: Tensor, backend: Backend, temporary: Bound[]): Bound {
   const value = t.value
-  if (!value) {
+  if (value === null) {
+    if (t.node.op === constOp) return upload(constantArray(t), t, backend, temporary)
     const what = t.node.op === leafOp ? 'a placeholder without data' : `an unrealized ${t.node.op.name}`
     throw new HeedError(`realize: ${t.name ?? ''} ${what} [${t.shape}] is needed`)
   }
   requireReadable(t)
-  if (value.device && value.device.backend === backend)
-    return { backend, buffer: value.device.buffer as DeviceBuffer }
-  if (value.host) {
-    const buffer = backend.upload(value.host, t.shape, t.dtype)
-    if (!value.device) {
-      value.device = { backend, buffer }
-      madeSinceTurn += buffer.bytes
-      net.register(value, { backend, buffer }, value)
-    } else temporary.push([backend, buffer])
-    return { backend, buffer }
-  }
-  const device = value.device as { backend: unknown; buffer: object }
-  return { backend: device.backend as Backend, buffer: device.buffer as DeviceBuffer }
+  const { device, host } = value
+  if (device?.backend === backend) return device as Held
+  if (!host) return device as Held
+  if (device) return upload(host, t, backend, temporary)
+  const held: Held = { backend, buffer: backend.upload(host, t.shape, t.dtype), holders: 0 }
+  value.device = held
+  hold(value, held)
+  return held
+}
+function upload(host: TypedArray, t: Tensor, backend: Backend, temporary: Bound[]): Bound {
+  const bound = { backend, buffer: backend.upload(host, t.shape, t.dtype) }
+  temporary.push(bound)
+  return bound
 }
 
 async function read(t: Tensor): Promise<TypedArray> {
@@ -606,7 +708,7 @@ async function read(t: Tensor): Promise<TypedArray> {
   requireReadable(t)
   const value = t.value as TensorValue
   if (value.host) return value.host
-  const device = value.device as { backend: Backend; buffer: DeviceBuffer }
+  const device = value.device as Held
   const data = await device.backend.download(device.buffer)
   // small results are kept, so that printing them shows values
   if (data.length <= 256) value.host = data

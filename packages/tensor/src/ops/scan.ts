@@ -16,7 +16,7 @@ import {
   type Spec,
   type Tensor,
 } from '../graph.js'
-import { signatureOf } from '../signature.js'
+import { nameOf, signatureOf } from '../signature.js'
 import { withTaps } from '../taps.js'
 import { primitive } from './define.js'
 import { add } from './elementwise.js'
@@ -84,7 +84,8 @@ function makeScan(
   // whatever was there before the step was called is captured: an input of the loop that stays the same
   const outside = (t: Tensor): boolean =>
     !own.has(t) && t.node.op !== constOp && (t.node.id < firstId || t.node.op === leafOp)
-  const { key, leaves } = signatureOf(outputs, outside, { first: placeholders, withValues: true })
+  const signature = signatureOf(outputs, outside, placeholders)
+  const { leaves } = signature
   const captured = leaves.filter(outside)
   const body: ScanBody = {
     inputs: [...placeholders, ...captured],
@@ -92,7 +93,7 @@ function makeScan(
     nCarry: init.length,
     nX: xs.length,
     nY: r.ys.length,
-    hashKey: `${key}:${leaves.map((t) => (own.has(t) ? 'p' : t.node.op === constOp ? 'n' : 'c')).join('')}`,
+    hashKey: `${nameOf(signature, true)}:${leaves.map((t) => (own.has(t) ? 'p' : t.node.op === constOp ? 'n' : 'c')).join('')}`,
   }
   const attrs: Record<string, unknown> = { body, length, reverse }
   Object.defineProperty(attrs, 'step', { value: step, enumerable: false })
