@@ -17,6 +17,9 @@ import { dispatch } from './tasks'
 @inline const PARKED: usize = 192
 // @ts-ignore: decorator
 @inline const STOP: usize = 256
+/** 1 while the caller sleeps until DONE changes. */
+// @ts-ignore: decorator
+@inline const ASLEEP: usize = 384
 // what the job is: written before LEFT opens it
 // @ts-ignore: decorator
 @inline const TASK: usize = 320
@@ -31,7 +34,7 @@ import { dispatch } from './tasks'
 
 /** Bytes of the control block, zeros at first. src/threads.ts knows the words DONE, STOP and FAILED (192 + 4). */
 export function controlBytes(): usize {
-  return 384
+  return 448
 }
 
 /** All chunks in order, on this thread. */
@@ -48,11 +51,16 @@ function take(control: usize, thread: i32): void {
     const scratch = load<usize>(control + SCRATCH) + <usize>thread * load<usize>(control + STRIDE)
     dispatch(load<i32>(control + TASK), load<usize>(control + JOB), load<i32>(control + CHUNKS) - left, scratch)
     atomic.add<i32>(control + DONE, 1)
+    if (atomic.load<i32>(control + ASLEEP)) atomic.notify(control + DONE, 1)
   }
 }
 
-/** Shares the chunks with the workers and returns when all are done. Thread t has `stride` bytes at scratch + t·stride. */
-export function runShared(control: usize, task: i32, job: usize, chunks: i32, scratch: usize, stride: usize): void {
+/**
+ * Shares the chunks with the workers and returns when all are done. Thread t has `stride` bytes at scratch + t·stride. After
+ * `spins` looks the caller sleeps until the last chunk is done, so that a busy machine can run the thread that has it; a page's
+ * main thread may not sleep and passes 0, which means that it looks for ever.
+ */
+export function runShared(control: usize, task: i32, job: usize, chunks: i32, scratch: usize, stride: usize, spins: i32): void {
   store<i32>(control + TASK, task)
   store<usize>(control + JOB, job)
   store<i32>(control + CHUNKS, chunks)
@@ -63,8 +71,17 @@ export function runShared(control: usize, task: i32, job: usize, chunks: i32, sc
   atomic.add<i32>(control + GENERATION, 1)
   if (atomic.load<i32>(control + PARKED) > 0) atomic.notify(control + GENERATION, -1)
   take(control, 0)
-  // waiting in WebAssembly spins: a page's main thread may not block
-  while (atomic.load<i32>(control + DONE) < chunks) {}
+  // every turn of these loops stores or sleeps between two looks: the optimiser moves an atomic load out of a loop that does neither
+  let left = spins
+  for (;;) {
+    const done = atomic.load<i32>(control + DONE)
+    if (done >= chunks) return
+    if (spins > 0 && --left <= 0) {
+      atomic.store<i32>(control + ASLEEP, 1)
+      atomic.wait<i32>(control + DONE, done, -1)
+      atomic.store<i32>(control + ASLEEP, 0)
+    }
+  }
 }
 
 /** A worker's life: looks `spins` times for a new job, then sleeps until there is one; returns when told to stop. */

@@ -13,6 +13,9 @@ const STOP = 256 / 4
 /** Looks for a new job before a worker sleeps: some 50 to 100 µs, longer than the gap between two kernels of a run. */
 const SPINS = 20_000
 
+/** How often the calling thread looks whether the others are done before it sleeps; 0, for ever, on a page's main thread. */
+export const WAIT_SPINS = typeof document === 'undefined' ? SPINS : 0
+
 export interface WorkerSetup {
   readonly module: WebAssembly.Module
   readonly memory: WebAssembly.Memory
@@ -31,6 +34,7 @@ const LIFE = `({ module, memory, control, thread, spins }) => {
     } catch {
       Atomics.store(words(), ${FAILED}, 1)
       Atomics.add(words(), ${DONE}, 1)
+      Atomics.notify(words(), ${DONE})
     }
 }`
 

@@ -6,7 +6,7 @@ import { BackendError } from '@heed/tensor'
 import { KERNELS, SIZES, SLICE } from './generated/kernels.js'
 import { WasmMemory } from './memory.js'
 import { TASKS, type Task } from './tasks.js'
-import { availableThreads, threadsRefused, Workers } from './threads.js'
+import { availableThreads, threadsRefused, WAIT_SPINS, Workers } from './threads.js'
 
 /** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 5×8 tile, multiply then add, for engines without relaxed SIMD. */
 export type Build = 'relaxed' | 'baseline'
@@ -21,7 +21,15 @@ interface Exports {
   binary(op: number, rows: number, n: number, ...operands: number[]): void
   controlBytes(): number
   runAlone(task: number, job: number, chunks: number, scratch: number): void
-  runShared(control: number, task: number, job: number, chunks: number, scratch: number, stride: number): void
+  runShared(
+    control: number,
+    task: number,
+    job: number,
+    chunks: number,
+    scratch: number,
+    stride: number,
+    spins: number,
+  ): void
   compare(op: number, rows: number, n: number, ...operands: number[]): void
   choose(rows: number, n: number, ...operands: number[]): void
   sumInto(rows: number, n: number, ...operands: number[]): void
@@ -74,7 +82,7 @@ export class Kernels {
       this.exports.runAlone(TASKS[task], this.job, chunks, scratch)
       return
     }
-    this.exports.runShared(this.control, TASKS[task], this.job, chunks, scratch, stride)
+    this.exports.runShared(...[this.control, TASKS[task], this.job, chunks, scratch, stride, WAIT_SPINS])
     this.workers.check(memory, this.control / 4)
   }
 
