@@ -456,7 +456,32 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
           use: ([bias]) => ({ bias }),
         },
       ),
+      ...(
+        [
+          ['by key', [1, 1, 1, 6]],
+          ['by query', [4, 1]],
+          ['by head', [3, 1, 1]],
+          ['by batch and distance', [2, 1, 4, 6]],
+          ['for all batches and heads', [4, 6]],
+          ['as one number', []],
+        ] as const
+      ).map(([name, dims]) =>
+        attentions(
+          `bias ${name}`,
+          { heads: 3, queries: 4, keys: 6 },
+          { causal: true, offset: 1, softcap: 3 },
+          // by the log-sum-exp too: a bias that is equal for all keys does not move the pattern
+          { inputs: [normals(...dims)], use: ([bias]) => ({ bias }), lse: true },
+        ),
+      ),
       attentions('window', { queries: 9 }, { causal: true, window: [2, 0] }),
+      attentions(
+        'window of a cache with sink tokens and sink logits',
+        { heads: 4, kvHeads: 2, queries: 3, keys: 12 },
+        { causal: true, offset: 7, window: [3, 0], sinkTokens: 2 },
+        { inputs: [normals(4)], use: ([sink]) => ({ sink }) },
+      ),
+      attentions('window past the keys', { queries: 4, keys: 5 }, { offset: 6, window: [2, 0] }),
       attentions('two-sided window', { queries: 9 }, { window: [2, 1] }),
       attentions(
         'window with sink tokens',
@@ -464,6 +489,12 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         { causal: true, window: [2, null], sinkTokens: 1 },
       ),
       attentions('blocks', { queries: 8 }, { block: 3, back: 1 }),
+      attentions(
+        'causal blocks with offset',
+        { queries: 4, keys: 9 },
+        { causal: true, offset: 4, block: 3, back: 1 },
+      ),
+      attentions('blocks before the first key', { queries: 6 }, { offset: -4, block: 2, back: 1 }),
       attentions('softcap', { queries: 6 }, { causal: true, softcap: 2 }),
       attentions(
         'sink logit',
@@ -473,6 +504,12 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
           inputs: [normals(3)],
           use: ([sink]) => ({ sink }),
         },
+      ),
+      attentions(
+        'sink logit of rows that see nothing',
+        { heads: 2, queries: 4 },
+        { causal: true, offset: -2 },
+        { inputs: [normals(2)], use: ([sink]) => ({ sink }), lse: true },
       ),
       attentions('log-sum-exp', { queries: 5 }, { causal: true }, { lse: true }),
       attentions(
