@@ -1,9 +1,32 @@
 /** Our own runners: a backend is a row here. */
-import { type CpuOptions, cpu } from '@heed/backend-cpu'
-import { type Backend, reference } from '@heed/tensor'
-import { heedAbilities, use } from './heed.js'
+import { cpu } from '@heed/backend-cpu'
+import { loadModel } from '@heed/models'
+import { type Backend, reference, release } from '@heed/tensor'
+import { coldStart } from './cold-start.js'
+import { heedAbilities, releaseAll, use } from './heed.js'
 import { workspaceVersion } from './machine.js'
-import type { Maker } from './work.js'
+import { minilmFolder } from './minilm.js'
+import type { Abilities, Maker } from './work.js'
+
+const nodeAbilities = (threads: number): Abilities => ({
+  async embed({ texts }) {
+    const model = await loadModel(minilmFolder())
+    const once = () => model.embed(texts)
+    return {
+      run: async () => release(await once()),
+      output: async () => (await (await once()).data()) as Float32Array,
+      free: releaseAll(model),
+    }
+  },
+  cold: () =>
+    coldStart(
+      `const { cpu } = await import('@heed/backend-cpu')
+      const { matmul, ones, setBackend } = await import('@heed/tensor')
+      setBackend(await cpu({ threads: ${threads} }))
+      const y = await matmul(ones([64, 64]), ones([64, 64])).data()`,
+      'here',
+    ),
+})
 
 const backend = (
   name: string,
@@ -16,19 +39,18 @@ const backend = (
   versions: () => ({ heed: workspaceVersion() }),
   async make(threads) {
     const made = await open(threads)
-    return { name, threads, can: heedAbilities(made, threads), enter: () => use(made) }
+    return {
+      name,
+      threads,
+      can: { ...heedAbilities(made), ...nodeAbilities(threads) },
+      enter: () => use(made),
+    }
   },
   ...more,
 })
 
-// one thread is asked for by saying nothing where nothing else exists yet
-const options = (threads: number, more: CpuOptions = {}): CpuOptions =>
-  ({ ...more, threads }) as unknown as CpuOptions
-
 export const backends: readonly Maker[] = [
-  backend('heed/cpu', (threads) => cpu(options(threads))),
-  backend('heed/cpu-baseline', (threads) => cpu(options(threads, { build: 'baseline' })), {
-    byDefault: false,
-  }),
+  backend('heed/cpu', (threads) => cpu({ threads })),
+  backend('heed/cpu-baseline', (threads) => cpu({ threads, build: 'baseline' }), { aside: true }),
   backend('heed/reference', () => reference(), { byDefault: false, threaded: false }),
 ]

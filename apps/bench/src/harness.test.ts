@@ -59,6 +59,14 @@ const result: CaseResult = {
   missing: [{ case: 'gemm/512', runner: 'gone', threads: 1, reason: 'it left' }],
 }
 
+const three = { median: 2, p10: 1, p90: 3 }
+const about = {
+  ...{ cpu: 'A <CPU>', cores: 2, memory_gb: 24, os: 'linux', node: '24.0.0', v8: '13', load: 0.1 },
+  ...{ probe: 'relaxed_madd', peak_gflops: { median: 50, p10: 49, p90: 51 }, read_gb_per_s: three },
+}
+
+const fileOf = (results: readonly CaseResult[]) => resultFile(about, { node: '24.0.0' }, results)
+
 describe('table', () => {
   test('compares with our row of as many threads', () => {
     expect(result.measured.map((m) => ratio(result.measured, m))).toEqual([null, null, 1.5, 2, 2])
@@ -83,19 +91,31 @@ describe('table', () => {
     expect(lines[2]).toMatch(/heed\/cpu +1 +6\.00 ms +5\.40 ms – 6\.60 ms +44\.7 +89 % +3e-7$/)
     expect(lines[4]).toMatch(/ort +1 +9\.00 ms .* 1\.50× /)
     expect(lines[lines.length - 1]).toBe('  gone ×1: not measured: it left')
-    expect(markdown([result]).split('\n')).toEqual([
-      '| case | heed/cpu ×1 | heed/cpu ×2 | ort ×1 | ort ×2 | js ×1 |',
-      '| --- | ---: | ---: | ---: | ---: | ---: |',
-      '| gemm/512 | 6.00 ms | 3.00 ms | 9.00 ms (1.50×) | 6.00 ms (2.00×) | 12.0 ms (2.00×) |',
+    const text = markdown([result], fileOf([result]), 'pnpm bench --quick').split('\n')
+    expect(text[0]).toMatch(/^A <CPU>, 2 cores, .* node 24\.0\.0\. `pnpm bench --quick`\.$/)
+    const small = (a: string, b: string): string => `<br><small>${a}–${b}</small>`
+    expect(text.slice(4)).toEqual([
+      '1 thread:',
+      '',
+      '| case | heed/cpu | ort | js |',
+      '| --- | ---: | ---: | ---: |',
+      `| gemm/512 | 6.00 ms${small('5.40 ms', '6.60 ms')} | 9.00 ms (**1.50×**)${small('8.10 ms', '9.90 ms')} | 12.0 ms (**2.00×**)${small('10.8 ms', '13.2 ms')} |`,
+      '',
+      '2 threads:',
+      '',
+      '| case | heed/cpu | ort |',
+      '| --- | ---: | ---: |',
+      `| gemm/512 | 3.00 ms${small('2.70 ms', '3.30 ms')} | 6.00 ms (**2.00×**)${small('5.40 ms', '6.60 ms')} |`,
+      '',
+      '- gemm/512: gone ×1: not measured: it left',
+    ])
+    expect(caseLines({ ...result, measured: [], missing: result.missing, gap: 'no files' })).toEqual([
+      'gemm/512',
+      '  not measured: no files',
+      '  gone ×1: not measured: it left',
     ])
   })
 })
-
-const three = { median: 2, p10: 1, p90: 3 }
-const about = {
-  ...{ cpu: 'A <CPU>', cores: 2, memory_gb: 24, os: 'linux', node: '24.0.0', v8: '13', load: 0.1 },
-  ...{ probe: 'relaxed_madd', peak_gflops: { median: 50, p10: 49, p90: 51 }, read_gb_per_s: three },
-}
 
 test('the file has machine, versions and rows with exactly the promised keys', () => {
   const file = JSON.parse(JSON.stringify(resultFile(about, { node: '24.0.0' }, [result])))
@@ -107,14 +127,39 @@ test('the file has machine, versions and rows with exactly the promised keys', (
   })
 })
 
-test('the page shows every row and gap, escaped', () => {
-  const html = page(resultFile(about, { node: '24.0.0' }, [result]), [result])
-  expect(html.match(/<rect /g)).toHaveLength(5)
-  expect(html).toContain('12.0 ms (2.00×)')
-  expect(html).toContain('gone ×1: not measured: it left')
-  expect(html).not.toContain('<CPU>')
-  expect(html.match(/<circle /g)).toHaveLength(3) // one thread
-  expect(html).not.toMatch(/NaN|Infinity|undefined/)
+describe('the page of results', () => {
+  test('shows every row and gap, escaped', () => {
+    const html = page(fileOf([result]), [result], 'pnpm bench <x>')
+    expect(html.match(/<td class="bar"/g)).toHaveLength(5)
+    expect(html).toContain('<td>12.0 ms</td><td>2.00×</td>')
+    expect(html).toContain('gone ×1: not measured: it left')
+    expect(html).not.toContain('<CPU>')
+    expect(html).not.toContain('<x>')
+    expect(html).not.toMatch(/NaN|Infinity|undefined/)
+  })
+  test('draws the roofline of one thread, and time and memory over length', () => {
+    const at = (name: string, length: number, more: Partial<Measured> = {}): CaseResult => ({
+      ...{ case: `${name}/${length}`, gap: null, missing: [] },
+      measured: [
+        row('heed/cpu', 1, length, { case: `${name}/${length}`, ...more }),
+        row('heed/cpu', 2, length / 2, { case: `${name}/${length}`, ...more }),
+        row('ort-web/wasm', 1, 2 * length, { case: `${name}/${length}`, ...more }),
+      ],
+    })
+    const results = [
+      result,
+      at('attention/causal', 128),
+      at('attention/causal', 512),
+      at('attention/full', 512),
+      at('memory/attention', 128, { memoryMb: 10 }),
+    ]
+    const html = page(fileOf(results), results, '')
+    expect(html.match(/<svg /g)).toHaveLength(3)
+    // one tooltip a point: three of the product, two runners at two lengths, two of memory
+    expect(html.match(/<title>(gemm|attention|memory)/g)).toHaveLength(3 + 4 + 2)
+    expect(html).toContain('<title>memory/attention/128, ort-web/wasm: 10 MB</title>')
+    expect(html).not.toMatch(/NaN|Infinity|undefined/)
+  })
 })
 
 describe('options', () => {
@@ -162,8 +207,11 @@ describe('options', () => {
     ]
     expect(chooseMakers('peer', makers, null).map((m) => m.name)).toEqual(['a'])
     expect(chooseMakers('peer', makers, ['b']).map((m) => m.name)).toEqual(['b'])
-    expect(threadCounts({ threaded: true }, [1, 2, 2])).toEqual([1, 2])
-    expect(threadCounts({ threaded: false }, [1, 2])).toEqual([1])
+    expect(threadCounts({ threaded: true }, [1, 2, 2], 8)).toEqual([1, 2])
+    expect(threadCounts({ threaded: true }, null, 8)).toEqual([1, 8])
+    expect(threadCounts({ threaded: true, aside: true }, null, 8)).toEqual([1])
+    expect(threadCounts({ threaded: true, aside: true }, [4], 8)).toEqual([4])
+    expect(threadCounts({ threaded: false }, [1, 2], 8)).toEqual([1])
   })
   test('names of cases are unique', () => {
     expect(new Set(cases.map((c) => c.name)).size).toBe(cases.length)

@@ -2,7 +2,7 @@
  * The work in Heed's words, on any backend. Results stay on the backend, as in a program that goes on with them; a result that
  * nobody reads is released, as a loop does.
  */
-import { createModel, loadModel, startDecoding, type TextModel } from '@heed/models'
+import { createModel, startDecoding, type TextModel } from '@heed/models'
 import { lstm } from '@heed/nn'
 import {
   add,
@@ -23,10 +23,8 @@ import {
   trace,
 } from '@heed/tensor'
 import { adam } from '@heed/train'
-import { coldStart } from './cold-start.js'
 import { type GptShape, gptParameters, promptIds } from './gpt.js'
 import { swapped } from './layout.js'
-import { minilmFolder } from './minilm.js'
 import { trainingBatch } from './training-batch.js'
 import type { Abilities, Inputs, Prepared, WorkOf } from './work.js'
 
@@ -58,7 +56,7 @@ async function gpt(shape: GptShape, weights: Inputs): Promise<TextModel> {
   )
   return model
 }
-const releaseAll = (model: TextModel) => (): void => model.parameters.forEach(release)
+export const releaseAll = (model: TextModel) => (): void => model.parameters.forEach(release)
 
 /** Steps of training by hand, so that one step is one run: loss, gradients, Adam, old values donated. */
 export async function heedTrainer(
@@ -111,8 +109,8 @@ export async function heedTrainer(
   }
 }
 
-/** What a Heed backend can do here: everything. */
-export const heedAbilities = (backend: Backend, threads: number): Abilities => ({
+/** What a Heed backend can do here: everything but what needs files and processes, which only Node has. */
+export const heedAbilities = (backend: Backend): Abilities => ({
   matmul({ m, n, k }, inputs) {
     const a = tensor(inputs.a, [m, k])
     const b = tensor(inputs.b, [k, n])
@@ -181,15 +179,6 @@ export const heedAbilities = (backend: Backend, threads: number): Abilities => (
       free: releaseAll(model),
     }
   },
-  async embed({ texts }) {
-    const model = await loadModel(minilmFolder())
-    const once = () => model.embed(texts)
-    return {
-      run: async () => release(await once()),
-      output: async () => (await (await once()).data()) as Float32Array,
-      free: releaseAll(model),
-    }
-  },
   async keep({ shape, length, keep }, weights) {
     const model = await gpt(shape, weights)
     const ids = tensor([promptIds(shape, length)], { dtype: 'i32' })
@@ -212,14 +201,6 @@ export const heedAbilities = (backend: Backend, threads: number): Abilities => (
       free: trainer.free,
     }
   },
-  cold: () =>
-    coldStart(
-      `const { cpu } = await import('@heed/backend-cpu')
-      const { matmul, ones, setBackend } = await import('@heed/tensor')
-      setBackend(await cpu(${threads === 1 ? '' : `{ threads: ${threads} }`}))
-      const y = await matmul(ones([64, 64]), ones([64, 64])).data()`,
-      'here',
-    ),
 })
 
 /** Which backend `trace`, `startDecoding` and models use from now on. */

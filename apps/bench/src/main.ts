@@ -16,7 +16,7 @@ import { chooseCases, chooseMakers, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { type ResultFile, resultFile } from './result.js'
 import { summary } from './statistics.js'
-import { caseLines, markdown } from './table.js'
+import { aboutLines, caseLines, markdown } from './table.js'
 import type { Maker, Runner } from './work.js'
 
 export interface Io {
@@ -28,7 +28,7 @@ export interface Io {
 /** The exit code: 0, or 1 after one line. */
 export async function main(argv: readonly string[], io: Io): Promise<number> {
   try {
-    await bench(parseOptions(argv), io)
+    await bench(parseOptions(argv), argv, io)
     return 0
   } catch (error) {
     io.err(`bench: ${error instanceof UsageError ? error.message : oneLine(error)}\n`)
@@ -37,7 +37,7 @@ export async function main(argv: readonly string[], io: Io): Promise<number> {
   }
 }
 
-async function bench(options: Options, io: Io): Promise<void> {
+async function bench(options: Options, argv: readonly string[], io: Io): Promise<void> {
   const line = (text: string): void => io.out(`${text}\n`)
   if (options.help) return io.out(HELP)
   if (options.list) {
@@ -67,7 +67,8 @@ async function bench(options: Options, io: Io): Promise<void> {
   const makers = [...ours, ...theirs]
   const runners: Runner[] = []
   for (const maker of makers)
-    for (const count of threadCounts(maker, threads)) runners.push(watched(await makeRunner(maker, count)))
+    for (const count of threadCounts(maker, options.threads, cores))
+      runners.push(watched(await makeRunner(maker, count)))
 
   const started = performance.now()
   const results: CaseResult[] = []
@@ -92,15 +93,8 @@ async function bench(options: Options, io: Io): Promise<void> {
     { node: process.versions.node, ...Object.assign({}, ...makers.map((m) => m.versions())) },
     results,
   )
-  const { peak_gflops: peak, read_gb_per_s: read } = file.machine
-  line(
-    `\none core beside the samples: ${peak.median.toFixed(1)} GFLOP/s (p10 ${peak.p10.toFixed(1)}, p90 ${peak.p90.toFixed(1)}), reading ${read.median.toFixed(1)} GB/s`,
-  )
-  line(
-    Object.entries(file.versions)
-      .map(([name, v]) => `${name} ${v}`)
-      .join(', '),
-  )
+  const command = ['pnpm bench', ...argv].join(' ')
+  line(`\n${aboutLines(file, command).join('\n')}`)
   const write = (path: string, text: string): void => {
     const full = resolve(io.cwd, path)
     mkdirSync(dirname(full), { recursive: true })
@@ -108,8 +102,8 @@ async function bench(options: Options, io: Io): Promise<void> {
     line(`wrote ${path}`)
   }
   if (options.json) write(options.json, `${JSON.stringify(file, null, 1)}\n`)
-  write(options.html ?? '.bench/result.html', page(file, results))
-  write('.bench/result.md', `${markdown(results)}\n`)
+  write(options.html ?? '.bench/result.html', page(file, results, command))
+  write('.bench/result.md', `${markdown(results, file, command)}\n`)
   line(`${((performance.now() - started) / 1000).toFixed(0)} s`)
 }
 

@@ -98,6 +98,31 @@ test('work that times itself is believed', async () => {
   expect(measured[0].time).toEqual({ median: 12, p10: 12, p90: 12 })
 })
 
+test('a watcher hears of every step, and ends the measurement by throwing', async () => {
+  const steps: string[] = []
+  const free = vi.fn()
+  const one: Runner = {
+    name: 'a',
+    threads: 1,
+    can: { add: () => ({ run: () => {}, output: async () => [4, 6], free }) },
+  }
+  const watcher = {
+    async step(what: string): Promise<void> {
+      steps.push(what)
+      if (what.endsWith('round 2')) throw new Error('stopped')
+    },
+  }
+  await expect(measureCase(sum, [one], pace, probe, watcher)).rejects.toThrow('stopped')
+  expect(steps).toEqual([
+    'true values in float64',
+    'a ×1: checked',
+    'a ×1: warmed up',
+    'a ×1: round 1',
+    'a ×1: round 2',
+  ])
+  expect(free).toHaveBeenCalledOnce()
+})
+
 test('the error is relative to the greatest true value, wherever the chunks stand', () => {
   const expected = { chunks: [{ at: 2, values: [10, -20] }], size: 4, tolerance: 1 }
   expect(greatestError([9, 9, 10, -20], expected)).toBe(0)

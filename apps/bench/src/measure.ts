@@ -64,11 +64,18 @@ const MUCH_SLOWER = 10
 /** Rounds end, however few there were, when a case has used so many budgets. */
 const PATIENCE = 3
 
+/** For a page, which must stay alive meanwhile and may be told to stop. */
+export interface Watcher {
+  /** Called before every step, with its name; throwing ends the measurement. */
+  step(what: string): Promise<void>
+}
+
 export async function measureCase(
   c: Case,
   runners: readonly Runner[],
   pace: Pace,
   probe: Probe,
+  watcher: Watcher = { step: async () => {} },
 ): Promise<CaseResult> {
   const missing: Missing[] = []
   const miss = (r: Runner, reason: string): void => {
@@ -84,48 +91,57 @@ export async function measureCase(
     return false
   })
   const entries: Entry[] = []
-  if (able.length > 0) {
-    const inputs = c.inputs()
-    const expected = await c.expected(inputs)
-    for (const runner of able) {
-      try {
-        await runner.enter?.()
-        const prepare = runner.can[c.work.kind] as Prepare<typeof c.work.kind>
-        const prepared = await prepare(c.work as never, inputs)
-        const maxError = expected ? greatestError(await prepared.output(), expected) : 0
-        if (expected && !(maxError <= expected.tolerance)) {
-          prepared.free?.()
-          miss(runner, `wrong result: error ${maxError.toExponential(1)}, at most ${expected.tolerance}`)
-        } else entries.push({ runner, prepared, maxError, repeats: 1, times: [], peaks: [] })
-      } catch (error) {
-        miss(runner, oneLine(error))
+  try {
+    if (able.length > 0) {
+      await watcher.step('true values in float64')
+      const inputs = c.inputs()
+      const expected = await c.expected(inputs)
+      for (const runner of able) {
+        await watcher.step(`${runner.name} ×${runner.threads}: checked`)
+        try {
+          await runner.enter?.()
+          const prepare = runner.can[c.work.kind] as Prepare<typeof c.work.kind>
+          const prepared = await prepare(c.work as never, inputs)
+          const maxError = expected ? greatestError(await prepared.output(), expected) : 0
+          if (expected && !(maxError <= expected.tolerance)) {
+            prepared.free?.()
+            miss(runner, `wrong result: error ${maxError.toExponential(1)}, at most ${expected.tolerance}`)
+          } else entries.push({ runner, prepared, maxError, repeats: 1, times: [], peaks: [] })
+        } catch (error) {
+          miss(runner, oneLine(error))
+        }
       }
     }
-  }
-  const drop = (e: Entry, error: unknown): void => {
-    miss(e.runner, oneLine(error))
-    entries.splice(entries.indexOf(e), 1)
-    e.prepared.free?.()
-  }
-  for (const e of [...entries]) await warmUp(e, pace).catch((error) => drop(e, error))
-  const start = performance.now()
-  for (let round = 0; round < Math.min(pace.rounds, c.rounds ?? Number.POSITIVE_INFINITY); round++) {
-    const used = performance.now() - start
-    if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
-    const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
-    const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
-    for (const e of turn) {
-      if (round >= pace.leastRounds && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
-      try {
-        await e.runner.enter?.()
-        e.peaks.push(probe.gflops())
-        e.times.push(await sample(e, pace))
-      } catch (error) {
-        drop(e, error)
+    const drop = (e: Entry, error: unknown): void => {
+      miss(e.runner, oneLine(error))
+      entries.splice(entries.indexOf(e), 1)
+      e.prepared.free?.()
+    }
+    for (const e of [...entries]) {
+      await watcher.step(`${e.runner.name} ×${e.runner.threads}: warmed up`)
+      await warmUp(e, pace).catch((error) => drop(e, error))
+    }
+    const start = performance.now()
+    for (let round = 0; round < Math.min(pace.rounds, c.rounds ?? Number.POSITIVE_INFINITY); round++) {
+      const used = performance.now() - start
+      if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
+      const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
+      const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
+      for (const e of turn) {
+        if (round >= pace.leastRounds && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
+        await watcher.step(`${e.runner.name} ×${e.runner.threads}: round ${round + 1}`)
+        try {
+          await e.runner.enter?.()
+          e.peaks.push(probe.gflops())
+          e.times.push(await sample(e, pace))
+        } catch (error) {
+          drop(e, error)
+        }
       }
     }
+  } finally {
+    for (const e of entries) e.prepared.free?.()
   }
-  for (const e of entries) e.prepared.free?.()
   return {
     case: c.name,
     gap: null,

@@ -30,6 +30,12 @@ export function chooseMakers<M extends Pick<Maker, 'name' | 'byDefault'>>(
   return all.filter((m) => names.includes(m.name))
 }
 
-/** One thread and all cores, each count once; what has one thread runs once. */
-export const threadCounts = (maker: Pick<Maker, 'threaded'>, asked: readonly number[]): readonly number[] =>
-  maker.threaded ? [...new Set(asked)] : [1]
+/** Each count once; without a wish one thread and all cores, or one for a runner that stands aside. What has one thread runs once. */
+export function threadCounts(
+  maker: Pick<Maker, 'threaded' | 'aside'>,
+  asked: readonly number[] | null,
+  cores: number,
+): readonly number[] {
+  if (!maker.threaded || (maker.aside && asked === null)) return [1]
+  return [...new Set(asked ?? [1, cores])]
+}

@@ -1,5 +1,6 @@
 /** Results as aligned text: a block a case, our row first, the others with their time in ours. */
 import type { CaseResult, Measured } from './measure.js'
+import type { ResultFile } from './result.js'
 
 const number = (x: number): string => (x >= 100 ? x.toFixed(0) : x.toPrecision(3))
 
@@ -11,15 +12,22 @@ export function duration(ms: number): string {
 
 /** Whose times the others are compared with: our first row of as many threads, else our first row. */
 export function yardstick(rows: readonly Measured[], of: Measured): Measured | null {
-  const ours = rows.filter((r) => r.runner.startsWith('heed/'))
+  const ours = rows.filter(isOurs)
   return ours.find((r) => r.threads === of.threads) ?? ours[0] ?? null
 }
 
-/** How many times as long as our row it takes; null for our own rows. */
+/** How many times as long as our row it takes; null for that row itself. */
 export function ratio(rows: readonly Measured[], of: Measured): number | null {
   const ours = yardstick(rows, of)
-  return ours && !of.runner.startsWith('heed/') ? of.time.median / ours.time.median : null
+  return ours && ours !== of && !(isOurs(of) && ours.runner === of.runner)
+    ? of.time.median / ours.time.median
+    : null
 }
+const isOurs = (m: Measured): boolean => m.runner.startsWith('heed/')
+
+/** What a row says first: its time, or the memory that was looked at and its time. */
+export const amount = (m: Measured): string =>
+  `${m.memoryMb === null ? '' : `${number(m.memoryMb)} MB, `}${duration(m.time.median)}`
 
 /** GFLOP/s as part of what the probe reached on as many cores; null where operations are not what counts. */
 export const ofPeak = (m: Measured): number | null =>
@@ -72,23 +80,59 @@ export function missingLines({ missing }: CaseResult): string[] {
   })
 }
 
-/** The same as Markdown, a row a case and a column a runner: for a README. */
-export function markdown(results: readonly CaseResult[]): string {
+/** Who measured, and how: a line each. */
+export function aboutLines({ machine: m, versions }: ResultFile, command: string): string[] {
+  const { peak_gflops: peak, read_gb_per_s: read } = m
+  return [
+    `${m.cpu}, ${m.cores} cores, ${m.memory_gb} GB, ${m.os}, Node ${m.node} (V8 ${m.v8}), load ${m.load} when it began`,
+    `One core beside the samples: ${peak.median.toFixed(1)} GFLOP/s (${m.probe}; p10 ${peak.p10.toFixed(1)}, p90 ${peak.p90.toFixed(1)}), reading ${read.median.toFixed(1)} GB/s (p10 ${read.p10.toFixed(1)}, p90 ${read.p90.toFixed(1)})`,
+    Object.entries(versions)
+      .map(([name, v]) => `${name} ${v}`)
+      .join(', '),
+    command,
+  ]
+}
+
+/**
+ * For a README: about the run, then a table for each thread count, a row a case and a column a runner, each cell with median, p10–p90
+ * and time in ours.
+ */
+export function markdown(results: readonly CaseResult[], file: ResultFile, command: string): string {
+  const [machine, peak, versions] = aboutLines(file, command)
   const all = results.flatMap((r) => r.measured)
-  const runners = [...new Set(all.map((m) => `${m.runner} ×${m.threads}`))]
+  const counts = [...new Set(all.map((m) => m.threads))].sort((a, b) => a - b)
   const row = (c: readonly string[]): string => `| ${c.join(' | ')} |`
-  const body = results
-    .filter((r) => r.measured.length > 0)
-    .map((r) =>
-      row([
-        r.case,
-        ...runners.map((name) => {
-          const m = r.measured.find((x) => `${x.runner} ×${x.threads}` === name)
-          if (!m) return '–'
-          const times = ratio(r.measured, m)
-          return `${m.memoryMb === null ? '' : `${number(m.memoryMb)} MB, `}${duration(m.time.median)}${times === null ? '' : ` (${times.toFixed(2)}×)`}`
-        }),
-      ]),
-    )
-  return [row(['case', ...runners]), row(['---', ...runners.map(() => '---:')]), ...body].join('\n')
+  const tables = counts.map((threads) => {
+    const rows = all.filter((m) => m.threads === threads)
+    const runners = [...new Set(rows.map((m) => m.runner))]
+    const body = results
+      .filter((r) => r.measured.some((m) => m.threads === threads))
+      .map((r) => row([r.case, ...runners.map((name) => cell(r, name, threads))]))
+    return [
+      `${threads} thread${threads === 1 ? '' : 's'}:`,
+      '',
+      row(['case', ...runners]),
+      row(['---', ...runners.map(() => '---:')]),
+      ...body,
+    ].join('\n')
+  })
+  const gaps = results.flatMap((r) => [
+    ...(r.gap === null ? [] : [`- ${r.case}: not measured: ${r.gap}`]),
+    ...missingLines(r)
+      .filter((line) => !/has no '\w+' here$/.test(line))
+      .map((line) => `- ${r.case}: ${line}`),
+  ])
+  return [
+    `${machine}. ${peak}. ${versions}. \`${command}\`.`,
+    'Medians, in small the 10th and 90th percentile, in brackets the time in Heed’s: above 1 Heed is faster. A dash: the library has no such thing, or it stands below.',
+    ...tables,
+    ...(gaps.length ? [gaps.join('\n')] : []),
+  ].join('\n\n')
+}
+
+function cell(r: CaseResult, runner: string, threads: number): string {
+  const m = r.measured.find((x) => x.runner === runner && x.threads === threads)
+  if (!m) return '–'
+  const times = ratio(r.measured, m)
+  return `${amount(m)}${times === null ? '' : ` (**${times.toFixed(2)}×**)`}<br><small>${duration(m.time.p10)}–${duration(m.time.p90)}</small>`
 }

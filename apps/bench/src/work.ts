@@ -116,6 +116,8 @@ export interface Maker {
   readonly byDefault: boolean
   /** False: it has one thread in Node, whatever is asked for. */
   readonly threaded: boolean
+  /** For comparison within ours: one thread unless counts are asked for. */
+  readonly aside?: boolean
   /** npm packages and their versions, for the record. */
   versions(): Readonly<Record<string, string>>
   make(threads: number): Promise<Runner>
