@@ -69,7 +69,8 @@ export const packages = {
 export const apps = {
   bench: {
     description: 'Every backend and every case, side by side with peers',
-    imports: ['tensor', 'models', 'train', 'backend-cpu'],
+    imports: ['tensor', 'models', 'nn', 'tokenizer', 'train', 'backend-cpu'],
+    entries: ['src/index.ts', 'src/memory-process.ts', 'src/endurance-process.ts'],
     node: true,
   },
   goldens: {

@@ -9,6 +9,7 @@ import {
   type KeyValueCache,
   type Report,
   realize,
+  release,
   type Tensor,
   tensor,
   update,
@@ -47,6 +48,8 @@ export interface Cache extends KeyValueCache {
    * Constant memory over any number of steps.
    */
   advance(outputs?: readonly Tensor[]): Promise<Report>
+  /** Gives the memory back now instead of when nobody holds the cache any more; it is of no use afterwards. */
+  free(): void
 }
 
 interface Slot {
@@ -61,7 +64,9 @@ export function makeCache(o: CacheOptions): Cache {
   checkOptions('makeCache', o, ['layers', 'batch', 'nKvHead', 'capacity', 'dHead'])
   checkSizes('makeCache', { ...o })
   const shape = [o.batch, o.nKvHead, o.capacity, o.dHead]
-  const empty = (): Tensor => tensor(new Float32Array(o.batch * o.nKvHead * o.capacity * o.dHead), shape)
+  // one array of zeros on this side: every tensor has memory of its own once it is on a backend
+  const zeros = new Float32Array(o.batch * o.nKvHead * o.capacity * o.dHead)
+  const empty = (): Tensor => tensor(zeros, shape)
   const slots: Slot[] = Array.from({ length: o.layers }, () => ({
     path: null,
     k: empty(),
@@ -123,6 +128,13 @@ export function makeCache(o: CacheOptions): Cache {
       }
       length += written
       return report
+    },
+    free() {
+      for (const s of slots) {
+        s.next = null
+        release(s.k)
+        release(s.v)
+      }
     },
   }
 }

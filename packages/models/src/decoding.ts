@@ -5,7 +5,7 @@
 import { type Cache, makeCache } from '@heed/attention'
 import { release, slice, type Tensor } from '@heed/tensor'
 import { InputError } from './errors.js'
-import { type BatchInput, paddingMask, positionsOf } from './input.js'
+import { type BatchInput, idTensor, paddingMask, positionsOf } from './input.js'
 import type { TextModel } from './model.js'
 
 export interface Prompt {
@@ -25,6 +25,8 @@ export interface Decoding {
   readonly capacity: number
   /** One more token per row. */
   step(ids: readonly number[]): Promise<Float32Array>
+  /** Gives the cache's memory back now; no step can follow. */
+  free(): void
 }
 
 /** Capacities are multiples of this, so that generations of different lengths share plans. */
@@ -72,18 +74,18 @@ export async function startDecoding(model: TextModel, prompt: Prompt, newTokens:
     rows: readonly (readonly number[])[],
     at: readonly (readonly number[])[] | null,
   ): Promise<Float32Array> => {
-    const input: BatchInput = {
-      ids: rows,
+    const given = {
+      ids: idTensor(rows, 'ids', nVocab),
       offset: cache.offset(),
-      cache,
-      ...(mask ? { mask } : {}),
-      ...(at ? { positions: at } : {}),
+      ...(at ? { positions: idTensor(at, 'positions', nCtx) } : {}),
     }
+    const input: BatchInput = { ...given, cache, ...(mask ? { mask } : {}) }
     const logits: Tensor = model(input) // [batch, position, vocabulary]
     const last = slice(logits, [null, [rows[0].length - 1, rows[0].length]])
     await cache.advance([last])
     const data = (await last.data()) as Float32Array
-    release(last) // a step leaves nothing behind but the cache
+    // a step leaves nothing behind but the cache
+    for (const t of [last, ...Object.values(given)]) release(t)
     return data
   }
   let logits = await call(ids, positions)
@@ -105,6 +107,10 @@ export async function startDecoding(model: TextModel, prompt: Prompt, newTokens:
       )
       if (next) for (let r = 0; r < batch; r++) next[r]++
       return logits
+    },
+    free() {
+      cache.free()
+      if (mask) release(mask)
     },
   }
 }

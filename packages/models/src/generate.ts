@@ -73,17 +73,21 @@ export async function* generate(
   const text = new Held(stopsOf(options.stop))
   const stream = model.tokenizer?.decodeStream()
   const decoding = await startDecoding(model, { ids: [ids] }, max)
-  for (let step = 0; step < max; step++) {
-    signal?.throwIfAborted()
-    const id = choose(decoding.logits, ids, step, 0)
-    ids.push(id)
-    const token = model.tokenizer ? model.tokenText(id) : `<${id}>`
-    const isLast = id === eos || step === max - 1
-    const fresh = id === eos ? '' : (stream?.push(id) ?? '')
-    const ready = text.take(fresh + (isLast ? (stream?.flush() ?? '') : ''), isLast)
-    yield { id, token, text: ready }
-    if (isLast || text.stopped) return
-    await decoding.step([id])
+  try {
+    for (let step = 0; step < max; step++) {
+      signal?.throwIfAborted()
+      const id = choose(decoding.logits, ids, step, 0)
+      ids.push(id)
+      const token = model.tokenizer ? model.tokenText(id) : `<${id}>`
+      const isLast = id === eos || step === max - 1
+      const fresh = id === eos ? '' : (stream?.push(id) ?? '')
+      const ready = text.take(fresh + (isLast ? (stream?.flush() ?? '') : ''), isLast)
+      yield { id, token, text: ready }
+      if (isLast || text.stopped) return
+      await decoding.step([id])
+    }
+  } finally {
+    decoding.free()
   }
 }
 
@@ -130,24 +134,28 @@ export async function generateIds(
   const done = rows.map(() => false)
   const decoding = await startDecoding(model, prompt, max)
   const { nVocab } = model.config
-  for (let step = 0; step < max; step++) {
-    options.signal?.throwIfAborted()
-    rows.forEach((row, r) => {
-      if (done[r]) {
-        if (pad === null)
-          throw new OptionError(
-            'generateIds: a row is finished and there is no padId to go on with; give one',
-          )
-        row.push(pad)
-        return
-      }
-      const id = choose(decoding.logits.subarray(r * nVocab, (r + 1) * nVocab), row, step, r)
-      row.push(id)
-      if (id === eos) done[r] = true
-    })
-    options.onProgress?.(step + 1, max)
-    if (step === max - 1 || done.every(Boolean)) break
-    await decoding.step(rows.map((row) => row[row.length - 1]))
+  try {
+    for (let step = 0; step < max; step++) {
+      options.signal?.throwIfAborted()
+      rows.forEach((row, r) => {
+        if (done[r]) {
+          if (pad === null)
+            throw new OptionError(
+              'generateIds: a row is finished and there is no padId to go on with; give one',
+            )
+          row.push(pad)
+          return
+        }
+        const id = choose(decoding.logits.subarray(r * nVocab, (r + 1) * nVocab), row, step, r)
+        row.push(id)
+        if (id === eos) done[r] = true
+      })
+      options.onProgress?.(step + 1, max)
+      if (step === max - 1 || done.every(Boolean)) break
+      await decoding.step(rows.map((row) => row[row.length - 1]))
+    }
+  } finally {
+    decoding.free()
   }
   return rows
 }

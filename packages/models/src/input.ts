@@ -62,7 +62,8 @@ export function toInput(input: InputLike, limits: InputLimits): ModelInput {
 
 const isBatch = (x: InputLike): x is BatchInput => !(x instanceof Tensor) && !Array.isArray(x)
 
-function idTensor(ids: Ids, what: string, below: number): Tensor {
+/** Ids as an i32 tensor, checked where they are known. */
+export function idTensor(ids: Ids, what: string, below: number): Tensor {
   if (ids instanceof Tensor) {
     if (ids.dtype !== 'i32')
       throw new InputError(

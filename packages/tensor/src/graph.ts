@@ -57,6 +57,8 @@ export interface Held {
 export interface TensorValue {
   host?: TypedArray
   device?: Held
+  /** A run has read the host's data. */
+  wasRead?: boolean
   /** Set when the buffer was handed to a later step; names it. */
   donatedTo?: string
 }

@@ -680,6 +680,9 @@ function bindLeaves(
   }
 }
 
+/** Arrays up to this size are uploaded anew for the second run that reads them: that costs less than to look after them. */
+const PASSING_BYTES = 256
+
 function bindOne(t: Tensor, backend: Backend, temporary: Bound[]): Bound {
   const value = t.value
   if (value === null) {
@@ -691,7 +694,10 @@ function bindOne(t: Tensor, backend: Backend, temporary: Bound[]): Bound {
   const { device, host } = value
   if (device?.backend === backend) return device as Held
   if (!host) return device as Held
-  if (device) return upload(host, t, backend, temporary)
+  // what only one step reads (ids, an offset, a rate, a key) leaves nothing behind; what a second run reads stays
+  const isPassing = host.byteLength <= PASSING_BYTES && !value.wasRead
+  value.wasRead = true
+  if (device || isPassing) return upload(host, t, backend, temporary)
   const held: Held = { backend, buffer: backend.upload(host, t.shape, t.dtype), holders: 0 }
   value.device = held
   hold(value, held)
