@@ -11,6 +11,17 @@ export interface Arguments {
 
 /** Names that --backend takes; the first is the default. */
 export const backends = ['cpu', 'reference', 'reference-f64'] as const
+const CPU = /^cpu(?:-(baseline|relaxed))?(?:\/([1-9]\d{0,2}))?$/
+
+/** Build and threads that a name of the CPU backend asks for, or null when it is another backend's. */
+export function cpuOptions(name: string): { build?: 'baseline' | 'relaxed'; threads?: number } | null {
+  const [found, build, threads] = CPU.exec(name) ?? []
+  if (!found) return null
+  return {
+    ...(build ? { build: build as 'baseline' | 'relaxed' } : {}),
+    ...(threads ? { threads: Number(threads) } : {}),
+  }
+}
 
 export const usage = `pnpm goldens DIR… [--only PATTERN]… [--backend NAME] [--json]
 
@@ -18,7 +29,8 @@ Runs the reference collections (folders with a golden.json) at, below or above e
 prints one line a case: status, id, worst error, tolerance, reason. Exit code 1 when a case fails.
 
   --only PATTERN   cases whose id, or collection/id, matches; only * and ? are special; repeatable
-  --backend NAME   ${backends.join(', ')} (default ${backends[0]})
+  --backend NAME   ${backends.join(', ')} (default ${backends[0]}); cpu-baseline and cpu-relaxed name the build,
+                   and cpu/2 or cpu-baseline/2 the threads
   --json           [{ collection, case, status, error, tolerance, reason }] and nothing else
   --help           this text`
 
@@ -52,7 +64,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   }
   if (parsed.help) return parsed
   if (parsed.dirs.length === 0) throw new UsageError('give at least one DIR; see --help')
-  if (!backends.some((b) => b === parsed.backend))
+  if (!cpuOptions(parsed.backend) && !backends.some((b) => b === parsed.backend))
     throw new UsageError(`unknown backend '${parsed.backend}'; known: ${backends.join(', ')}`)
   return parsed
 }

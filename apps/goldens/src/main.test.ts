@@ -206,6 +206,7 @@ describe('pnpm goldens', () => {
     [['.', '--jsn'], /^goldens: unknown option --jsn/],
     [['.', '--only'], /^goldens: --only needs a value/],
     [['.', '--json=1'], /^goldens: --json takes no value/],
+    [['.', '--backend', 'cpu/0'], /^goldens: unknown backend 'cpu\/0'/],
     [['.', '--backend', 'gpu'], /^goldens: unknown backend 'gpu'; known: cpu, reference/],
     [['none'], /none: no such folder/],
     [['.'], /no golden\.json at, below or above this folder/],
