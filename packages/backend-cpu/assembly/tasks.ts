@@ -8,6 +8,7 @@ import { attentionDeltaChunk, attentionGradientChunk, attentionSumChunk } from '
 import { unaryChunk } from './elementwise'
 import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
+import { cellBackChunk, cellChunk } from './recurrent'
 import { ropeChunk } from './rope'
 import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
@@ -29,6 +30,8 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 27: takeChunk(job, chunk); break
     case 28: takeAddChunk(job, chunk); break
     case 29: ropeChunk(job, chunk); break
+    case 30: cellChunk(job, chunk); break
+    case 31: cellBackChunk(job, chunk); break
     default: unreachable()
   }
 }

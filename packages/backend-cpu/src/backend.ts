@@ -20,6 +20,7 @@ import { FUSED, fuse } from './fuse.js'
 import { indexingEntries } from './indexing.js'
 import { linearBackwardEntry, Products, productEntry } from './matmul.js'
 import { Panels } from './panels.js'
+import { recurrent, recurrentEntries } from './recurrent.js'
 import { ropeEntries } from './rope.js'
 import { rowEntries } from './rows.js'
 import { type Build, instantiate, type KernelOptions, type Kernels } from './wasm.js'
@@ -115,6 +116,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     linear: fused,
     ...Object.fromEntries(FUSED.map((name) => [name, fused])),
     'linear.vjp': linearBackwardEntry(products, elementwise.sum.run),
+    ...recurrentEntries(kernels, products, elementwise.sum.run),
     ...attentionEntries(kernels),
   }
   const memory = executorMemory(kernels, panels)
@@ -126,7 +128,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     kernels: table,
     memory,
     limits,
-    rewrite: fuse,
+    rewrite: (graph) => fuse(recurrent(graph)),
     prepare: () => panels.prepare(),
     freed: (buffer) => panels.freed(buffer),
   })

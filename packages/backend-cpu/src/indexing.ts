@@ -28,14 +28,17 @@ function checkIds(index: View, size: number): void {
     if (!(ids[i] >= 0 && ids[i] < size)) throw new ValueError(`index ${ids[i]} is outside 0..${size - 1}`)
 }
 
+/** Writes the elements of a view as neighbours at address `to`; scratch: 64 bytes a thread. */
+export function copyView(kernels: Kernels, x: View, to: number, scratch: number): void {
+  if (x.size === 0) return
+  const bytes = x.data.BYTES_PER_ELEMENT
+  const axes = axesOf(x)
+  const { chunks, per } = shares(kernels, x.size, 0.5, 16)
+  const words = [x.size, per, bytes, to, pointer(x), axes.length / 2, ...axes]
+  kernels.run('copy', words, chunks, scratch, 64)
+}
+
 export function indexingEntries(kernels: Kernels): Record<string, KernelEntry> {
-  const copy = (x: View, to: number, scratch: View | null): void => {
-    const bytes = x.data.BYTES_PER_ELEMENT
-    const axes = axesOf(x)
-    const { chunks, per } = shares(kernels, x.size, 0.5, 16)
-    const words = [x.size, per, bytes, to, pointer(x), axes.length / 2, ...axes]
-    kernels.run('copy', words, chunks, pointer(scratch as View), 64)
-  }
   return {
     copy: {
       strided: true,
@@ -47,7 +50,7 @@ export function indexingEntries(kernels: Kernels): Record<string, KernelEntry> {
           kernels.memory
             .u8()
             .copyWithin(pointer(y), pointer(x), pointer(x) + x.size * x.data.BYTES_PER_ELEMENT)
-        else copy(x, pointer(y), scratch)
+        else copyView(kernels, x, pointer(y), pointer(scratch as View))
       },
     },
     take: {

@@ -90,6 +90,12 @@ export class Products {
     return Math.max(turned, productScratch(this.kernels, rows, n, k))
   }
 
+  /** Address of the packed copy of a matrix that is kept with its buffer, or 0; asking counts as a use. */
+  packed(b: View): number {
+    const [k, n] = b.shape
+    return this.panels.find(b, { ...matrixStrides(b), at: pointer(b) }, k, n)
+  }
+
   /** c [..., m, n] = f(a [..., m, k] · b [..., k, n] + bias) + residual, batch axes broadcast. */
   multiply(a: View, b: View, c: View, scratch: number, end: End = {}): void {
     const [left, out] = [asMatrix(a), asMatrix(c)]

@@ -16,5 +16,7 @@ export const TASKS = {
   take: 27,
   takeAdd: 28,
   rope: 29,
+  cell: 30,
+  cellBack: 31,
 } as const
 export type Task = keyof typeof TASKS

@@ -51,8 +51,8 @@ export interface KernelCall {
 export type Kernel = (call: KernelCall) => void
 export interface KernelEntry {
   readonly run: Kernel
-  /** Takes inputs with any strides; otherwise they are copied first, and the copy is counted. */
-  readonly strided?: boolean
+  /** Takes inputs (or this one) with any strides; otherwise they are copied first, and the copy is counted. */
+  readonly strided?: boolean | ((input: number, node: GraphNode) => boolean)
   /** How the report names it. */
   readonly how?: 'native' | 'fused' | 'reference'
   /**
@@ -246,7 +246,9 @@ class Program {
     if (VIEW_OPS.has(n.op)) return [this.viewOp(n, inputs[0])]
     const entry = this.table[n.op]
     if (!entry) throw new BackendError(`the kernel table has no '${n.op}'`)
-    const ready = entry.strided ? inputs : inputs.map((v) => this.contiguous(v))
+    const { strided = false } = entry
+    const takes = (i: number): boolean => (typeof strided === 'function' ? strided(i, n) : strided)
+    const ready = inputs.map((v, i) => (takes(i) ? v : this.contiguous(v)))
     const outputs = n.to.map((s) => this.fresh(s))
     let scan: Program | null = null
     let scratchBytes = entry.scratch?.(n) ?? 0
