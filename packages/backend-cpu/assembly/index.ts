@@ -2,6 +2,7 @@
 // address, so two of them on one memory would overwrite each other.
 
 export { matmulScratch } from './matmul'
+export { activationBytes, quantizedScratch } from './quantized'
 export { attentionJobBytes } from './attention-job'
 export { attentionScratch } from './attention'
 export { attentionBlock, attentionGradientScratch } from './attention-backward'

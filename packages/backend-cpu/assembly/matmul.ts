@@ -75,14 +75,21 @@ export function matmulScratch(m: i32, n: i32, k: i32): usize {
   return max(blocks, <usize>k * 4 + 64)
 }
 
-/** Ends m rows of n columns of C at c: bias from column j0 on, activation, residual. */
-function finish(p: Product, m: i32, n: i32, c: usize, j0: i32): void {
+/** Ends m rows of n columns at c, `row` floats apart: bias, activation, residual (laid out as c); 0 for none. */
+export function finish(m: i32, n: i32, c: usize, row: i32, bias: usize, form: i32, residual: usize): void {
   for (let i = 0; i < m; i++) {
-    if (p.bias) addRow(n, p.bias + (<usize>j0 << 2), c)
-    if (p.form) activateRow(p.form, n, c, c)
-    if (p.residual) addRow(n, p.residual + (c - p.c), c)
-    c += <usize>p.cRow << 2
+    if (bias) addRow(n, bias, c)
+    if (form) activateRow(form, n, c, c)
+    if (residual) {
+      addRow(n, residual, c)
+      residual += <usize>row << 2
+    }
+    c += <usize>row << 2
   }
+}
+/** Ends a block of a product whose first column is j0. */
+function end(p: Product, m: i32, n: i32, c: usize, j0: i32): void {
+  finish(m, n, c, p.cRow, p.bias ? p.bias + (<usize>j0 << 2) : 0, p.form, p.residual ? p.residual + (c - p.c) : 0)
 }
 
 /** One row, or none at all of the depth: memory-bound, so everything is read once. False: the blocks must do it. */
@@ -170,7 +177,7 @@ function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32
           }
         }
         // while these rows are in the cache
-        if (pc + depth == k) finish(p, mc, nc, y, j0 + jc)
+        if (pc + depth == k) end(p, mc, nc, y, j0 + jc)
       }
     }
   }
@@ -197,7 +204,7 @@ export function matmulChunk(job: usize, chunk: i32, scratch: usize): void {
     const a = matrix(p.a, outer, p.aOuter, inner, p.aInner) + (<usize>(i0 * p.aRow) << 2)
     const b = matrix(p.b, outer, p.bOuter, inner, p.bInner) + (<usize>(j0 * (p.packed ? p.k : p.bCol)) << 2)
     const c = p.c + (<usize>((z * p.m + i0) * p.cRow + j0) << 2)
-    if (thin(p, m, n, a, b, c, scratch)) finish(p, m, n, c, j0)
+    if (thin(p, m, n, a, b, c, scratch)) end(p, m, n, c, j0)
     else block(p, m, n, a, b, c, j0, scratch)
   }
 }

@@ -10,6 +10,7 @@ import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
 import { cellBackChunk, cellChunk } from './recurrent'
 import { ropeChunk } from './rope'
+import { quantizedChunk, roundChunk } from './quantized'
 import { normChunk, normColumnsChunk, softmaxChunk } from './rows'
 
 export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): void {
@@ -32,6 +33,8 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 29: ropeChunk(job, chunk); break
     case 30: cellChunk(job, chunk); break
     case 31: cellBackChunk(job, chunk); break
+    case 60: roundChunk(job, chunk); break
+    case 61: quantizedChunk(job, chunk, scratch); break
     default: unreachable()
   }
 }

@@ -20,6 +20,7 @@ import { FUSED, fuse } from './fuse.js'
 import { indexingEntries } from './indexing.js'
 import { linearBackwardEntry, Products, productEntry } from './matmul.js'
 import { Panels } from './panels.js'
+import { quantizedEntry } from './quantized.js'
 import { recurrent, recurrentEntries } from './recurrent.js'
 import { ropeEntries } from './rope.js'
 import { rowEntries } from './rows.js'
@@ -106,6 +107,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   const products = new Products(kernels, panels)
   const elementwise = elementwiseEntries(kernels)
   const fused = productEntry(products, elementwise.add.run)
+  const quantized = quantizedEntry(kernels)
   const table: KernelTable = {
     ...referenceKernels,
     ...elementwise,
@@ -114,7 +116,8 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     ...ropeEntries(kernels),
     matmul: { ...fused, how: 'native' },
     linear: fused,
-    ...Object.fromEntries(FUSED.map((name) => [name, fused])),
+    quantizedLinear: quantized,
+    ...Object.fromEntries(FUSED.map((name) => [name, name.startsWith('quantized') ? quantized : fused])),
     'linear.vjp': linearBackwardEntry(products, elementwise.sum.run),
     ...recurrentEntries(kernels, products, elementwise.sum.run),
     ...attentionEntries(kernels),

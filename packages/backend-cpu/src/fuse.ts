@@ -5,7 +5,7 @@
 import type { Graph, GraphNode, Ref } from '@heed/tensor'
 import { activationForm } from './activations.js'
 
-const PRODUCTS = ['matmul', 'linear']
+const PRODUCTS = ['matmul', 'linear', 'quantizedLinear']
 const ACTIVATIONS = ['gelu', 'silu', 'relu', 'tanh', 'sigmoid']
 
 /** Names of all products with an epilogue: what runs, as the report says it. */

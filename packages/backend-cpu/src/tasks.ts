@@ -18,5 +18,7 @@ export const TASKS = {
   rope: 29,
   cell: 30,
   cellBack: 31,
+  round: 60,
+  quantized: 61,
 } as const
 export type Task = keyof typeof TASKS

@@ -14,6 +14,8 @@ export type Build = 'relaxed' | 'baseline'
 interface Exports {
   heapBase(): number
   matmulScratch(m: number, n: number, k: number): number
+  activationBytes(format: number, m: number, k: number): number
+  quantizedScratch(format: number, m: number, k: number): number
   attentionJobBytes(): number
   attentionScratch(itemRows: number, dim: number, valueDim: number): number
   attentionBlock(): number

@@ -4,9 +4,10 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { bestBuild, instantiate, type Kernels } from '../src/wasm.js'
 import { checks as general, runCheck } from './checks.js'
 import { type Attention, attention, attentionBackward, uniform } from './oracle.js'
+import { quantizedChecks } from './quantized-checks.js'
 import { rowChecks } from './row-checks.js'
 
-const checks = [...general, ...rowChecks]
+const checks = [...general, ...rowChecks, ...quantizedChecks]
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 const here = fileURLToPath(new URL('..', import.meta.url))

@@ -1,9 +1,10 @@
 /** Runs every kernel check on the relaxed build in a process of its own, which may have been given an engine flag. */
 import { instantiate } from '../src/wasm.js'
 import { checks as general, runCheck } from './checks.js'
+import { quantizedChecks } from './quantized-checks.js'
 import { rowChecks } from './row-checks.js'
 
-const checks = [...general, ...rowChecks]
+const checks = [...general, ...rowChecks, ...quantizedChecks]
 
 async function main(): Promise<void> {
   const kernels = await instantiate({ build: 'relaxed' })

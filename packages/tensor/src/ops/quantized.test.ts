@@ -282,10 +282,10 @@ it('says what does not fit', async () => {
   expect(() => quantizeWeight([70000], [1, 1], { format: 'f16' })).toThrow(/use int8/)
   const packed = packedParts(quantizeWeight([1, 2], [2, 1], { format: 'int8' }).weight)
   if (!packed) throw new Error('not packed')
-  const [codes, scales, sums] = packed.parts
+  const [codes, scales] = packed.parts
   expect(() => dequantize({ ...packed, parts: [codes] })).toThrow(DTypeError)
-  expect(() => dequantize({ parts: [codes, tensor([1, 2]), sums], attrs: packed.attrs })).toThrow(ShapeError)
-  expect(() => dequantize({ parts: [scales, scales, sums], attrs: packed.attrs })).toThrow(DTypeError)
+  expect(() => dequantize({ parts: [codes, tensor([1, 2])], attrs: packed.attrs })).toThrow(ShapeError)
+  expect(() => dequantize({ parts: [scales, scales], attrs: packed.attrs })).toThrow(DTypeError)
   const { weight } = quantizeWeight([1, 2], [2, 1], { format: 'int8' })
   expect(() => linear(tensor([1, 2, 3]), weight)).toThrow(/the last axis of x is 3, the weight takes 2/)
   expect(() => linear(tensor([1, 2]), weight, tensor([1, 2]))).toThrow(ShapeError)

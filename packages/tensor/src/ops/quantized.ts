@@ -54,8 +54,7 @@ export interface PackedAttrs extends Attrs {
 }
 /**
  * A quantised weight taken apart. Parts lie as kernels stream them, N outputs and K inputs rounded up with zeros:
- *   int8  codes i8 [N/16, K/4, 16, 4]; scales f32 [N]; sums f32 [N] of each output's codes, for kernels whose
- *         activations are shifted to be unsigned
+ *   int8  codes i8 [N/16, K/4, 16, 4]; scales f32 [N]
  *   q4    codes u8 [N/4, K/32, 4, 4, 4]: byte (g, b, j, n, k) holds output 4g + n at inputs 32b + 8j + k (low half) and
  *         4 further (high half), plus 8; scales f16 [N/4, K/32, 4]
  *   f16   values f16 [N/8, K, 8]
@@ -78,7 +77,6 @@ function partSpecs(attrs: PackedAttrs): { shape: Shape; dtype: Tensor['dtype'] }
     case 'int8':
       return [
         { shape: [up(n, 16), up(k, 4), 16, 4], dtype: 'i8' },
-        { shape: [n], dtype: 'f32' },
         { shape: [n], dtype: 'f32' },
       ]
     case 'q4':
@@ -325,11 +323,10 @@ interface Source {
 }
 type Miss = (from: number, to: number) => void
 
-function packInt8({ values, n, k, at }: Source, miss: Miss): [Int8Array, Float32Array, Float32Array] {
+function packInt8({ values, n, k, at }: Source, miss: Miss): [Int8Array, Float32Array] {
   const steps = up(k, 4)
   const codes = new Int8Array(up(n, 16) * steps * 64)
   const scales = new Float32Array(n)
-  const sums = new Float32Array(n)
   for (let o = 0; o < n; o++) {
     let largest = 0
     for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[at(o, i)]))
@@ -340,11 +337,10 @@ function packInt8({ values, n, k, at }: Source, miss: Miss): [Int8Array, Float32
       const v = values[at(o, i)]
       const code = scale > 0 ? Math.max(-127, Math.min(127, Math.round(v / scale))) : 0
       codes[to + (i >> 2) * 64 + (i & 3)] = code
-      sums[o] += code
       miss(v, code * scale)
     }
   }
-  return [codes, scales, sums]
+  return [codes, scales]
 }
 
 function packQ4({ values, n, k, at }: Source, miss: Miss): [Uint8Array, Uint16Array] {
