@@ -1,5 +1,5 @@
 // Statistics, table, file and page, and every way of asking for what is not there.
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
@@ -18,6 +18,7 @@ import { chooseCases, chooseMakers, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { noise } from './random.js'
 import { resultFile } from './result.js'
+import { serve } from './serve.js'
 import { quantile, summary } from './statistics.js'
 import { caseLines, duration, markdown, ofPeak, ratio } from './table.js'
 import { batches } from './tokens.js'
@@ -61,7 +62,7 @@ const result: CaseResult = {
 
 const three = { median: 2, p10: 1, p90: 3 }
 const about = {
-  ...{ cpu: 'A <CPU>', cores: 2, memory_gb: 24, os: 'linux', node: '24.0.0', v8: '13', load: 0.1 },
+  ...{ cpu: 'A <CPU>', cores: 2, memory_gb: 24, os: 'linux', engine: 'Node 24', load: 0.1 },
   ...{ probe: 'relaxed_madd', peak_gflops: { median: 50, p10: 49, p90: 51 }, read_gb_per_s: three },
 }
 
@@ -75,8 +76,8 @@ describe('table', () => {
     expect(ratio([row('ort', 1, 3)], row('ort', 1, 3))).toBeNull()
   })
   test('counts the peak of all cores', () => {
-    expect(ofPeak(row('x', 1, 10))).toBeCloseTo(26.8435456 / 50, 9)
-    expect(ofPeak(row('x', 2, 10))).toBeCloseTo(26.8435456 / 100, 9)
+    expect(ofPeak(row('x', 1, 10))).toBeCloseTo(26.8435456 / 51, 9)
+    expect(ofPeak(row('x', 2, 10))).toBeCloseTo(26.8435456 / 102, 9)
     expect(ofPeak(row('x', 1, 10, { flops: 0 }))).toBeNull()
   })
   test('prints units, and the reason of every gap', () => {
@@ -88,7 +89,7 @@ describe('table', () => {
     ])
     const lines = caseLines(result)
     expect(lines[0]).toBe('gemm/512')
-    expect(lines[2]).toMatch(/heed\/cpu +1 +6\.00 ms +5\.40 ms – 6\.60 ms +44\.7 +89 % +3e-7$/)
+    expect(lines[2]).toMatch(/heed\/cpu +1 +6\.00 ms +5\.40 ms – 6\.60 ms +44\.7 +88 % +3e-7$/)
     expect(lines[4]).toMatch(/ort +1 +9\.00 ms .* 1\.50× /)
     expect(lines[lines.length - 1]).toBe('  gone ×1: not measured: it left')
     const text = markdown([result], fileOf([result]), 'pnpm bench --quick').split('\n')
@@ -233,6 +234,7 @@ describe('bad input is one line and exit code 1', () => {
     [['--peer', 'numpy'], /unknown peer 'numpy'; peers are ort-web\/wasm/],
     [['--threads', 'many'], /--threads many/],
     [['--threads', '0'], /--threads 0/],
+    [['--page', '--port', 'x'], /--port x: expected a number/],
     [['--fast'], /unknown option '--fast'/],
     [['--json'], /--json needs a value/],
     [['--quick=1'], /--quick takes no value/],
@@ -250,6 +252,36 @@ describe('bad input is one line and exit code 1', () => {
       )
       expect(() => ensurePeers([], () => {}, folder)).not.toThrow()
     } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+})
+
+describe('the server of the page', () => {
+  test('gives shared memory, the page, what is installed, and nothing outside', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'heed-serve-'))
+    const pageFolder = join(folder, 'page')
+    mkdirSync(join(folder, 'node_modules/onnxruntime-web'), { recursive: true })
+    mkdirSync(pageFolder)
+    writeFileSync(join(folder, 'node_modules/onnxruntime-web/package.json'), '{"version":"9.9.9"}')
+    writeFileSync(join(folder, 'secret.txt'), 'secret')
+    writeFileSync(join(pageFolder, 'index.html'), 'the page')
+    const { url, close } = await serve({ port: 0, pageFolder, peersFolder: folder })
+    try {
+      const at = (path: string) => fetch(new URL(path, url))
+      const index = await at('/')
+      expect(await index.text()).toBe('the page')
+      expect(index.headers.get('cross-origin-opener-policy')).toBe('same-origin')
+      expect(index.headers.get('cross-origin-embedder-policy')).toBe('require-corp')
+      expect(await (await at('/peers.json')).json()).toEqual({ 'onnxruntime-web': '9.9.9' })
+      expect((await at('/peers/onnxruntime-web/package.json')).status).toBe(200)
+      expect((await at('/peers/%2e%2e%2fsecret.txt')).status).toBe(403)
+      expect((await at('/nothing')).status).toBe(404)
+      const { port } = new URL(url)
+      await expect(serve({ port: Number(port), pageFolder })).rejects.toThrow(/^port \d+ is taken/)
+      await expect(serve({ port: 0, pageFolder: folder })).rejects.toThrow(/not built: run pnpm build/)
+    } finally {
+      close()
       rmSync(folder, { recursive: true })
     }
   })

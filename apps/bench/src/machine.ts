@@ -7,20 +7,20 @@ import { app } from './folders.js'
 export interface Machine {
   readonly cpu: string
   readonly cores: number
-  readonly memory_gb: number
+  /** Null where nobody can know. */
+  readonly memory_gb: number | null
   readonly os: string
-  readonly node: string
-  readonly v8: string
+  /** Node and V8, or the browser. */
+  readonly engine: string
   /** Load of the last minute when the run began: above 0.3 somebody else was there. */
-  readonly load: number
+  readonly load: number | null
 }
 export const machine = (): Machine => ({
   cpu: cpus()[0]?.model.trim() ?? 'unknown',
   cores: cpus().length,
   memory_gb: Math.round(totalmem() / 2 ** 30),
   os: `${platform()} ${release()} ${arch()}`,
-  node: process.versions.node,
-  v8: process.versions.v8,
+  engine: `Node ${process.versions.node} (V8 ${process.versions.v8})`,
   load: Number(loadavg()[0].toFixed(2)),
 })
 

@@ -15,6 +15,7 @@ import { ensurePeers } from './peers/load.js'
 import { chooseCases, chooseMakers, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { type ResultFile, resultFile } from './result.js'
+import { serve } from './serve.js'
 import { summary } from './statistics.js'
 import { aboutLines, caseLines, markdown } from './table.js'
 import type { Maker, Runner } from './work.js'
@@ -47,6 +48,11 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
     return
   }
   if (options.weights) process.env.HEED_WEIGHTS = resolve(io.cwd, options.weights)
+  if (options.page) {
+    const { url } = await serve({ port: options.port })
+    line(`${url} measures in a browser; end with Ctrl-C`)
+    return new Promise(() => {})
+  }
   const chosen = chooseCases(cases, options.pattern, options.quick)
   const ours = chooseMakers('backend', backends, options.backends)
   const theirs = chooseMakers('peer', peers, options.peers)
@@ -62,7 +68,7 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
   const about = machine()
   const probe = makeProbe()
   line(
-    `${about.cpu}, ${about.cores} cores, Node ${[about.node, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`,
+    `${about.cpu}, ${about.cores} cores, ${[about.engine, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`,
   )
   const makers = [...ours, ...theirs]
   const runners: Runner[] = []

@@ -85,6 +85,7 @@ export async function measureCase(
   if (gap !== null) return { case: c.name, gap, measured: [], missing: [] }
   const able = runners.filter((r) => {
     const refusal = c.without?.[r.name] ?? c.without?.[r.name.split('/')[0]]
+    if (r.only && r.only !== c.work.kind) return false
     if (refusal) miss(r, refusal)
     else if (!r.can[c.work.kind]) miss(r, `has no '${c.work.kind}' here`)
     else return true

@@ -16,11 +16,15 @@ export interface Options {
   readonly html: string | null
   /** Folder of fetched weights, minilm/ in it. */
   readonly weights: string | null
+  /** Serve the page that measures in a browser. */
+  readonly page: boolean
+  readonly port: number
   readonly list: boolean
   readonly help: boolean
 }
 
 export const HELP = `pnpm bench [--quick] [--case PATTERN] [--backend NAME,…] [--peer NAME,…] [--threads N,…] [--json FILE] [--html FILE]
+pnpm bench --page [--port N]
 
   --quick         within five minutes on two cores
   --case PATTERN  cases whose name contains PATTERN; with a star, cases that match it whole: --case 'gemm/*'
@@ -30,11 +34,21 @@ export const HELP = `pnpm bench [--quick] [--case PATTERN] [--backend NAME,…] 
   --json FILE     { machine, versions, rows }
   --html FILE     the same as bars, default .bench/result.html
   --weights FOLDER  where minilm/ is (all-MiniLM-L6-v2), default $HEED_WEIGHTS or ~/.cache/heed-weights
+  --page          serve a page that measures in your browser, at --port N, default 4173
   --list          what there is
 `
 
-const VALUES = ['--case', '--backend', '--peer', '--threads', '--json', '--html', '--weights'] as const
-const FLAGS = ['--quick', '--list', '--help', '-h'] as const
+const VALUES = [
+  '--case',
+  '--backend',
+  '--peer',
+  '--threads',
+  '--json',
+  '--html',
+  '--weights',
+  '--port',
+] as const
+const FLAGS = ['--quick', '--page', '--list', '--help', '-h'] as const
 
 /** @throws UsageError for an unknown option, a missing value or a thread count that is none. */
 export function parseOptions(argv: readonly string[]): Options {
@@ -68,6 +82,8 @@ export function parseOptions(argv: readonly string[]): Options {
     json: values.get('--json') ?? null,
     html: values.get('--html') ?? null,
     weights: values.get('--weights') ?? null,
+    page: flags.has('--page'),
+    port: portNumber(values.get('--port') ?? '4173'),
     list: flags.has('--list'),
     help: flags.has('--help') || flags.has('-h'),
   }
@@ -86,6 +102,13 @@ function threadCount(text: string): number {
   const n = Number(text)
   if (!Number.isInteger(n) || n < 1 || n > 256)
     throw new UsageError(`--threads ${text}: expected counts from 1 to 256, such as --threads 1,2`)
+  return n
+}
+
+function portNumber(text: string): number {
+  const n = Number(text)
+  if (!Number.isInteger(n) || n < 0 || n > 65535)
+    throw new UsageError(`--port ${text}: expected a number from 0 to 65535`)
   return n
 }
 

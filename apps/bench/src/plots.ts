@@ -20,13 +20,17 @@ const isOurs = (m: Measured): boolean => m.runner.startsWith('heed/')
 /** The medians of one case as bars from zero, a line from p10 to p90. */
 export function bars(rows: readonly Measured[]): string {
   if (rows.length === 0) return ''
-  const longest = Math.max(...rows.map((m) => m.time.p90))
-  const part = (ms: number): string => `${((100 * ms) / longest).toFixed(1)}%`
+  // one interrupted sample does not make all bars short: its line ends at the edge
+  const longest = Math.min(
+    Math.max(...rows.map((m) => m.time.p90)),
+    1.5 * Math.max(...rows.map((m) => m.time.median)),
+  )
+  const part = (ms: number): string => `${((100 * Math.min(Math.max(ms, 0), longest)) / longest).toFixed(1)}%`
   const lines = rows.map((m) => {
     const { median, p10, p90 } = m.time
     const times = ratio(rows, m)
     return `<tr${isOurs(m) ? ' class="ours"' : ''}><th scope="row">${safe(m.runner)} ×${m.threads}</th>
-<td class="bar" aria-hidden="true"><i style="width:${part(median)}"></i><b style="left:${part(p10)};width:${part(p90 - p10)}"></b></td>
+<td class="bar" aria-hidden="true"><div><i style="width:${part(median)}"></i><b style="left:${part(p10)};width:${part(Math.min(p90, longest) - p10)}"></b></div></td>
 <td>${amount(m)}</td><td>${times === null ? '' : `${times.toFixed(2)}×`}</td><td class="spread">${duration(p10)} – ${duration(p90)}</td></tr>`
   })
   return `<table class="bars"><thead><tr><th scope="col">runner</th><th></th><th scope="col">median</th><th scope="col">÷ heed</th><th scope="col" class="spread">p10 – p90</th></tr></thead>
@@ -208,12 +212,12 @@ h1 { font-size: 1.5em; margin: 0 0 .3em } h3 { margin: 1.5em 0 .3em; font-size: 
 table.bars { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 .bars th, .bars td { font-weight: normal; padding: 2px 0 2px 10px; text-align: right; white-space: nowrap }
 .bars th:first-child { text-align: left; padding-left: 0 } .bars thead th { color: var(--soft); font-size: .85em }
-.bars .ours th { font-weight: 600 } .bars .bar { width: 100%; position: relative; padding: 0 }
-.bar i { display: block; height: 16px; margin-left: 10px; min-width: 1px; background: var(--peer) } .ours .bar i { background: var(--ours) }
-.bar { box-sizing: border-box } .bar b { position: absolute; top: 50%; margin-left: 10px; min-width: 1px; height: 2px; margin-top: -1px; background: var(--ink) }
+.bars .ours th { font-weight: 600 } .bars .bar { width: 100%; min-width: 48px }
+.bar div { position: relative } .bar i { display: block; height: 16px; min-width: 1px; background: var(--peer) } .ours .bar i { background: var(--ours) }
+.bar b { position: absolute; top: 7px; min-width: 1px; height: 2px; background: var(--ink) }
 .spread { color: var(--soft) } .scroll { overflow-x: auto } .scroll svg { min-width: 620px; width: 100%; font-size: 12px; display: block }
 .grid { stroke: var(--line) } .roof { fill: none; stroke: #777; stroke-width: 1.5 } svg text { fill: var(--ink) }
 :focus-visible { outline: 3px solid var(--ours); outline-offset: 2px }
-@media (max-width: 640px) { .bars .spread { display: none } .bars th:first-child { max-width: 11em; white-space: normal; overflow-wrap: anywhere } }
-@media (max-width: 430px) { .bars .bar { min-width: 40px } body { font-size: 14px } .bars td, .bars th { padding-left: 6px } }
+@media (max-width: 640px) { .bars .spread { display: none } }
+@media (max-width: 430px) { body { font-size: 14px; padding: 0 .7em } .bars { font-size: 13px } .bars td, .bars th { padding-left: 6px } }
 `

@@ -29,9 +29,9 @@ const isOurs = (m: Measured): boolean => m.runner.startsWith('heed/')
 export const amount = (m: Measured): string =>
   `${m.memoryMb === null ? '' : `${number(m.memoryMb)} MB, `}${duration(m.time.median)}`
 
-/** GFLOP/s as part of what the probe reached on as many cores; null where operations are not what counts. */
+/** GFLOP/s as part of the probe's best on as many cores (a probe that was interrupted says nothing); null where operations are not what counts. */
 export const ofPeak = (m: Measured): number | null =>
-  m.flops > 0 ? m.flops / (m.time.median * 1e6) / (m.peak.median * m.threads) : null
+  m.flops > 0 ? m.flops / (m.time.median * 1e6) / (m.peak.p90 * m.threads) : null
 
 const HEAD = ['', 'threads', 'median', 'p10 – p90', '÷ heed', 'GFLOP/s', 'of peak', 'memory', 'error']
 
@@ -84,7 +84,13 @@ export function missingLines({ missing }: CaseResult): string[] {
 export function aboutLines({ machine: m, versions }: ResultFile, command: string): string[] {
   const { peak_gflops: peak, read_gb_per_s: read } = m
   return [
-    `${m.cpu}, ${m.cores} cores, ${m.memory_gb} GB, ${m.os}, Node ${m.node} (V8 ${m.v8}), load ${m.load} when it began`,
+    [
+      `${m.cpu}, ${m.cores} cores`,
+      ...(m.memory_gb === null ? [] : [`${m.memory_gb} GB`]),
+      m.os,
+      m.engine,
+      ...(m.load === null ? [] : [`load ${m.load} when it began`]),
+    ].join(', '),
     `One core beside the samples: ${peak.median.toFixed(1)} GFLOP/s (${m.probe}; p10 ${peak.p10.toFixed(1)}, p90 ${peak.p90.toFixed(1)}), reading ${read.median.toFixed(1)} GB/s (p10 ${read.p10.toFixed(1)}, p90 ${read.p90.toFixed(1)})`,
     Object.entries(versions)
       .map(([name, v]) => `${name} ${v}`)

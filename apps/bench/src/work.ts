@@ -105,6 +105,8 @@ export interface Runner {
   readonly name: string
   readonly threads: number
   readonly can: Abilities
+  /** It is there for this kind of work alone: elsewhere nobody misses it. */
+  readonly only?: Kind
   /** Called before each sample: libraries with one backend in force at a time. */
   enter?(): unknown
 }

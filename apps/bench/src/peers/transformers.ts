@@ -68,6 +68,7 @@ function transformers(engine: 'wasm' | 'node'): Peer {
       return {
         name,
         threads,
+        only: 'embed',
         enter: () => void Object.assign(globalThis, own),
         can: {
           async embed({ texts }, weights) {
