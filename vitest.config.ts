@@ -61,7 +61,9 @@ export default defineConfig({
         ? {
             resolve: { alias },
             // found while tests run, it would make the page load anew in the middle
-            optimizeDeps: { include: ['fast-check'] },
+            optimizeDeps: {
+              include: ['fast-check', '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-webgl'],
+            },
             server: {
               headers: {
                 'Cross-Origin-Opener-Policy': 'same-origin',

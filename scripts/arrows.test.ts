@@ -93,6 +93,10 @@ describe('arrowErrors', () => {
     expect(check('viz', `import type { Tensor } from '@heed/tensor'`, peer)).toEqual([])
     expect(check('viz', `export const f = () => import('@heed/tensor')`, peer)).toEqual([])
     expect(check('viz', `import { add } from '@heed/tensor'`, peer)[0]).toMatch(/optional peer/)
+    const outside = { peers: { lodash: '^4' } }
+    expect(check('tensor', `export const f = () => import('lodash')`, outside)).toEqual([])
+    expect(check('tensor', `import type { Fp } from 'lodash/fp'`, outside)).toEqual([])
+    expect(check('tensor', `import lodash from 'lodash'`, outside)[0]).toMatch(/optional peer 'lodash'/)
   })
   test('refuses npm packages that are no dependency, and arrows that nobody uses', () => {
     expect(check('tensor', `import lodash from 'lodash/fp'`)[0]).toMatch(/not among the dependencies/)

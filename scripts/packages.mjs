@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url'
  *   imports        workspace packages it imports (tensor becomes a peer: one copy on a page),
  *   optionalPeers  workspace packages it may import by type or by `import()` only,
  *   installs       workspace packages that come along without being imported (the optional peer of a dependency),
+ *   peers          packages from outside it loads with `import()` only, if installed: name → range,
  *   dependencies, exports, bin, entries, files, prebuild   as they say,
  *   node           may use Node's modules statically; without it the package must load in a browser,
  *   nodeTypes      types of Node for code behind a dynamic import
@@ -22,6 +23,11 @@ export const packages = {
     description: 'WASM SIMD kernels for @heed/tensor',
     imports: ['tensor'],
     prebuild: 'node build-kernels.mjs',
+  },
+  'backend-webgl': {
+    description: 'WebGL2 for @heed/tensor, on the context of TensorFlow.js',
+    imports: ['tensor'],
+    peers: { '@tensorflow/tfjs-backend-webgl': '^4.22.0', '@tensorflow/tfjs-core': '^4.22.0' },
   },
   conformance: {
     description: 'What every Heed backend must satisfy',
@@ -138,12 +144,20 @@ function packageJson(kind, name, row) {
       ...workspace([...row.imports.filter((n) => !(asPeer && n === 'tensor')), ...(row.installs ?? [])]),
       ...row.dependencies,
     }),
-    ...unlessEmpty('peerDependencies', workspace([...(asPeer ? ['tensor'] : []), ...optional])),
+    ...unlessEmpty('peerDependencies', {
+      ...workspace([...(asPeer ? ['tensor'] : []), ...optional]),
+      ...row.peers,
+    }),
     ...unlessEmpty(
       'peerDependenciesMeta',
-      Object.fromEntries(optional.map((n) => [scoped(n), { optional: true }])),
+      Object.fromEntries(
+        [...optional.map(scoped), ...Object.keys(row.peers ?? {})].map((n) => [n, { optional: true }]),
+      ),
     ),
-    ...unlessEmpty('devDependencies', workspace([...(asPeer ? ['tensor'] : []), ...optional])),
+    ...unlessEmpty('devDependencies', {
+      ...workspace([...(asPeer ? ['tensor'] : []), ...optional]),
+      ...row.peers,
+    }),
   }
 }
 

@@ -73,6 +73,13 @@ export function arrowErrors(
         .split('/')
         .slice(0, specifier.startsWith('@') ? 2 : 1)
         .join('/')
+      if (dependency in (row.peers ?? {})) {
+        if (kind === 'value' && !test)
+          errors.push(
+            `${at} imports the optional peer '${specifier}' statically: use import type or await import()`,
+          )
+        continue
+      }
       if (!test && !isApp && !(dependency in (row.dependencies ?? {})))
         errors.push(`${at} imports '${specifier}', which is not among the dependencies of ${name}`)
     }

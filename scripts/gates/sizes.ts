@@ -55,7 +55,7 @@ export const sizes: Gate = async (notes) => {
     const others = Object.keys(packageTable).filter((other) => other !== name)
     const external = [
       ...others.flatMap((other) => [publishedName(other), `${publishedName(other)}/*`]),
-      ...Object.keys(row.dependencies ?? {}),
+      ...Object.keys({ ...row.dependencies, ...row.peers }),
     ]
     record(
       judge(

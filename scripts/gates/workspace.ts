@@ -9,6 +9,8 @@ export interface Row {
   description: string
   imports: string[]
   optionalPeers?: string[]
+  /** Packages from outside that it may load with `import()`, if they are installed. */
+  peers?: Record<string, string>
   dependencies?: Record<string, string>
   exports?: Record<string, unknown>
   /** May use Node's modules statically. */

@@ -48,6 +48,7 @@ export {
   kernelBackend,
   type Memory,
   type Region,
+  reshapeStrides,
   type View,
 } from './kernel-backend.js'
 export {
@@ -245,11 +246,13 @@ export {
   realize,
   release,
   setBackend,
+  tensorOf,
 } from './realize.js'
 export { reference, referenceKernels } from './reference/index.js'
 export { hostMemory } from './reference/memory.js'
 export {
   broadcastShapes,
+  broadcastStrides,
   isContiguous,
   normalizeAxes,
   normalizeAxis,

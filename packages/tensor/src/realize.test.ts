@@ -13,7 +13,7 @@ import { softmax } from './ops/normalize.js'
 import { sum } from './ops/reduce.js'
 import { scan } from './ops/scan.js'
 import { broadcastTo, iota, pad, reshape, zeros } from './ops/shape.js'
-import { pick, planCount, realize, release } from './realize.js'
+import { pick, planCount, realize, release, tensorOf } from './realize.js'
 import { reference, referenceKernels } from './reference/index.js'
 import { hostMemory } from './reference/memory.js'
 
@@ -435,4 +435,17 @@ describe('pick', () => {
       'pick: every backend refused: one; two',
     )
   })
+})
+
+it('tensorOf owns the buffer that it is given', async () => {
+  const backend = reference()
+  const before = backend.bytesInUse
+  const x = tensorOf(backend, backend.upload(Float32Array.of(1, 2, 3, 4), [2, 2], 'f32'))
+  expect(x.shape).toEqual([2, 2])
+  const y = mul(x, 2)
+  await realize([y], { backend })
+  expect(await values(y)).toEqual([2, 4, 6, 8])
+  release(x)
+  release(y)
+  expect(backend.bytesInUse).toBeLessThanOrEqual(before + 256)
 })

@@ -10,6 +10,7 @@ import {
   constantOf,
   constOp,
   installReader,
+  leaf,
   leafOp,
   newMark,
   type Tensor,
@@ -293,6 +294,13 @@ function hold(value: TensorValue, held: Held): void {
   held.holders++
   madeSinceTurn += held.buffer.bytes
   net.register(value, held, value)
+}
+
+/** A tensor over memory that a backend holds already: it owns the buffer from now on. */
+export function tensorOf(backend: Backend, buffer: DeviceBuffer): Tensor {
+  const t = leaf({ shape: buffer.shape, dtype: buffer.dtype })
+  adopt(t, { backend, buffer, holders: 0 })
+  return t
 }
 
 function donate(t: Tensor, to: Tensor): void {

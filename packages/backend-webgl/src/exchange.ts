@@ -1,0 +1,170 @@
+/** Tensors of TensorFlow.js and back. Where both sides compute in one context, numbers never leave the GPU. */
+import {
+  type Backend,
+  BackendError,
+  type DType,
+  DTypeError,
+  type Graph,
+  getBackend,
+  realize,
+  type Spec,
+  type Tensor,
+  type TypedArray,
+  tensor,
+  tensorOf,
+} from '@heed/tensor'
+import { deviceOf, WebglBuffer } from './backend.js'
+import type { Device, Texture } from './device.js'
+import { webglKernels } from './kernels/index.js'
+import { Plan } from './plan.js'
+
+/** What a tensor of TensorFlow.js must have. */
+export interface TfjsTensor {
+  readonly shape: readonly number[]
+  readonly dtype: string
+  dataToGPU(options: { customTexShape: [number, number] }): {
+    texture?: WebGLTexture
+    tensorRef: { dispose(): void }
+  }
+  data(): Promise<ArrayLike<number>>
+}
+/** What the module of TensorFlow.js must have: pass `tf` itself. */
+export interface TfjsModule<T> {
+  backend(): object
+  tensor(values: never, shape?: never, dtype?: never): T
+}
+export interface ExchangeOptions {
+  /** Default: the backend of `setBackend`. */
+  backend?: Backend
+}
+
+const DTYPES: Readonly<Record<string, DType>> = { float32: 'f32', int32: 'i32', bool: 'bool' }
+
+/** A graph of one node. */
+function graphOf(op: string, from: Spec, to: Spec): Graph {
+  return {
+    key: '',
+    nodes: [
+      { op: 'input', attrs: {}, inputs: [], from: [], to: [from], path: '', site: null },
+      { op, attrs: {}, inputs: [{ node: 0, index: 0 }], from: [from], to: [to], path: '', site: null },
+    ],
+    inputs: [0],
+    outputs: [{ node: 1, index: 0 }],
+  }
+}
+function runOne(device: Device, op: string, from: Spec, to: Spec, texture: Texture): Texture {
+  const plan = new Plan(graphOf(op, from, to), device, 'f32', webglKernels)
+  return device.within(() => plan.run([texture]))[0]
+}
+
+/**
+ * A tensor with the values of one of TensorFlow.js, which stays its owner's. On the GPU where the default backend is
+ * `webgl()` and tfjs computes in the same context; through an array otherwise.
+ *
+ * @throws DTypeError for complex64 and string
+ */
+export async function fromTfjs(x: TfjsTensor, options: ExchangeOptions = {}): Promise<Tensor> {
+  const dtype = DTYPES[x.dtype]
+  if (!dtype)
+    throw new DTypeError(`fromTfjs: the tensor is ${x.dtype}; float32, int32 and bool can be handed over`)
+  const backend = options.backend ?? getBackend()
+  const device = deviceOf(backend)
+  const shape = [...x.shape]
+  // half floats lie as bits here, which tfjs cannot read
+  const here = device && backend.precision === 'f32' ? onThisContext(x, device) : null
+  if (device && here) {
+    try {
+      const from: Spec = { shape, dtype: 'f32' }
+      const texture = runOne(device, dtype === 'f32' ? 'copy' : 'cast', from, { shape, dtype }, here.texture)
+      return tensorOf(backend, new WebglBuffer(shape, dtype, texture))
+    } finally {
+      here.dispose()
+    }
+  }
+  const values = await x.data()
+  const array: TypedArray =
+    dtype === 'f32'
+      ? Float32Array.from(values)
+      : dtype === 'i32'
+        ? Int32Array.from(values)
+        : Uint8Array.from(values)
+  return tensor(array, { shape, dtype })
+}
+
+/** The tensor's values in our layout, if they lie in this context. */
+function onThisContext(x: TfjsTensor, device: Device): { texture: Texture; dispose(): void } | null {
+  const size = x.shape.reduce((n, d) => n * d, 1)
+  if (size === 0 || size > device.maxElements) return null
+  const bits = device.bitsOf(size)
+  const height = Math.ceil(size / 4 / 2 ** bits)
+  let data: ReturnType<TfjsTensor['dataToGPU']>
+  try {
+    data = x.dataToGPU({ customTexShape: [height, 2 ** bits] })
+  } catch {
+    // tfjs throws where the values lie on the CPU, or its backend has no textures
+    return null
+  }
+  const { texture, tensorRef } = data
+  if (!texture || !device.gl.isTexture(texture)) {
+    tensorRef.dispose()
+    return null
+  }
+  // read only: it belongs to tfjs
+  const view: Texture = {
+    handle: texture,
+    framebuffer: texture,
+    format: 'f32',
+    bits,
+    height,
+    bytes: 0,
+    users: 1,
+  }
+  return { texture: view, dispose: () => tensorRef.dispose() }
+}
+
+/**
+ * A tensor of TensorFlow.js with the values of x, which its caller disposes: `toTfjs(x, tf)`. f32 and i32 stay on the GPU
+ * where both compute in one context (tfjs holds whole numbers as float32: exact up to 2²⁴); through an array otherwise.
+ *
+ * @throws DTypeError for dtypes that tfjs lacks
+ */
+export async function toTfjs<T>(x: Tensor, tf: TfjsModule<T>, options: ExchangeOptions = {}): Promise<T> {
+  const name = Object.keys(DTYPES).find((n) => DTYPES[n] === x.dtype)
+  if (!name) throw new DTypeError(`toTfjs: the tensor is ${x.dtype}; cast it to f32, i32 or bool`)
+  const make = tf.tensor as unknown as (values: object, shape: number[], dtype: string) => T
+  const backend = options.backend ?? getBackend()
+  const device = deviceOf(backend)
+  await realize([x], { backend })
+  const held = x.value?.device
+  const shared = (tf.backend() as { gpgpu?: { gl: unknown } }).gpgpu?.gl === device?.gl
+  if (
+    device &&
+    shared &&
+    backend.precision === 'f32' &&
+    held?.backend === backend &&
+    x.size > 0 &&
+    x.dtype !== 'bool'
+  ) {
+    const { texture } = held.buffer as WebglBuffer
+    if (!texture) throw new BackendError('toTfjs: the tensor lies on the host, above what a texture holds')
+    const spec: Spec = { shape: x.shape, dtype: x.dtype }
+    const floats = runOne(
+      device,
+      x.dtype === 'f32' ? 'copy' : 'cast',
+      spec,
+      { shape: x.shape, dtype: 'f32' },
+      texture,
+    )
+    try {
+      // tfjs encodes the texture into one of its own before this returns
+      return make(
+        { texture: floats.handle, height: floats.height, width: 2 ** floats.bits, channels: 'RGBA' },
+        [...x.shape],
+        name,
+      )
+    } finally {
+      device.release(floats)
+    }
+  }
+  return make(await x.data(), [...x.shape], name)
+}

@@ -1,0 +1,138 @@
+/** Element by element, over views: one program for an op, its dtypes and a number of axes, for every size. */
+import { type DType, isContiguous, sizeOf } from '@heed/tensor'
+import type { Drawing, Kernel, Planner, Value } from '../plan.js'
+import { broadcastStrides, walk } from '../walk.js'
+
+const LETTERS = ['a', 'b', 'c']
+const isFloat = (dtype: DType): boolean => dtype === 'f32'
+
+/** An expression in a, b, c by dtype of the first operand and of the result. */
+type Expression = (from: DType, to: DType) => string
+
+/** Draws `expression` of views that broadcast to `shape`. */
+export function map(
+  planner: Planner,
+  expression: string,
+  inputs: readonly Value[],
+  to: { readonly shape: Drawing['shape']; readonly dtype: DType },
+  floats: Readonly<Record<string, number>> = {},
+): Value {
+  const { shape, dtype } = to
+  const letters = inputs.map((_, k) => LETTERS[k])
+  const types = inputs.map((v) => (isFloat(v.dtype) ? 'float' : 'int'))
+  const result = isFloat(dtype) ? 'float' : 'int'
+  const f = `${result} f1(${letters.map((l, k) => `${types[k]} ${l}`).join(', ')}) { return ${expression}; }`
+  const size = sizeOf(shape)
+  const single = inputs.map((v) => sizeOf(v.shape) === 1)
+  const isFlat = inputs.every(
+    (v, k) =>
+      single[k] || (sizeOf(v.shape) === size && isContiguous(v.shape, v.strides) && v.offset % 4 === 0),
+  )
+  if (isFlat) {
+    const ints: Record<string, number> = {}
+    const fetch = inputs.map((v, k) => {
+      ints[`at${k}_`] = single[k] ? v.offset : v.offset / 4
+      return single[k]
+        ? `${types[k]} ${LETTERS[k]} = at${k}(at${k}_);`
+        : `${types[k] === 'float' ? 'vec4' : 'ivec4'} ${LETTERS[k]} = texel${k}(t + at${k}_);`
+    })
+    const part = (i: number): string =>
+      `f1(${letters.map((l, k) => (single[k] ? l : `${l}[${i}]`)).join(', ')})`
+    const four = result === 'float' ? 'vec4' : 'ivec4'
+    return planner.draw({
+      code: `${f}\n${four} quad(int t) { ${fetch.join(' ')} return ${four}(${[0, 1, 2, 3].map(part).join(', ')}); }`,
+      inputs,
+      ints,
+      floats,
+      shape,
+      dtype,
+    })
+  }
+  const w = walk(
+    'place',
+    shape,
+    inputs.map((v) => ({ offset: v.offset, strides: broadcastStrides(v, shape) })),
+  )
+  const at = letters.map((l) => `${l}_`)
+  return planner.draw({
+    code: `${f}\n${w.code}\n${result} value(int o) { int ${at.join(', ')}; place(o, ${at.join(', ')}); return f1(${letters.map((_, k) => `at${k}(${at[k]})`).join(', ')}); }`,
+    inputs,
+    ints: w.ints,
+    floats,
+    shape,
+    dtype,
+  })
+}
+
+const op = (expression: Expression, supports?: Kernel['supports']): Kernel => ({
+  plan: (n, inputs, planner) => [map(planner, expression(inputs[0].dtype, n.to[0].dtype), inputs, n.to[0])],
+  ...(supports ? { supports } : {}),
+})
+const plain = (text: string): Kernel => op(() => text)
+
+/** How a number of a dtype becomes one of another, as typed arrays convert. */
+function castOf(from: DType, to: DType): string {
+  const float = from === 'f16' ? 'ofHalf(a)' : from === 'bf16' ? 'ofBrain(a)' : from === 'f32' ? 'a' : null
+  switch (to) {
+    case 'f32':
+      return float ?? 'float(a)'
+    case 'bool':
+      return float ? `(${float} == 0.0 ? 0 : 1)` : '(a == 0 ? 0 : 1)'
+    case 'f16':
+      return `halfOf(${float ?? 'float(a)'})`
+    case 'bf16':
+      return `brainOf(${float ?? 'float(a)'})`
+    case 'i8':
+      return `(${float ? `wholeOf(${float})` : 'a'} << 24) >> 24`
+    case 'u8':
+      return `${float ? `wholeOf(${float})` : 'a'} & 255`
+    default:
+      return float ? `wholeOf(${float})` : 'a'
+  }
+}
+
+const GELU: Readonly<Record<string, string>> = {
+  none: '0.5 * a * (1.0 + erfOf(a * 0.70710678118654752))',
+  tanh: '0.5 * a * (1.0 + tanhOf(0.79788456080286536 * (a + 0.044715 * (a * (a * a)))))',
+  quick: 'a * (0.5 * (1.0 + tanhOf(0.851 * a)))',
+}
+
+export const elementwiseKernels = {
+  copy: plain('a'),
+  add: plain('a + b'),
+  sub: plain('a - b'),
+  mul: plain('a * b'),
+  div: op((from) => (isFloat(from) ? 'a / b' : 'divOf(a, b)')),
+  pow: op(
+    () => 'powOf(a, b)',
+    (n) => n.from[0].dtype === 'f32' || 'webgl raises f32 to powers only',
+  ),
+  maximum: op((from) => (isFloat(from) ? '(isNan(a) || a > b) ? a : b' : 'a > b ? a : b')),
+  less: plain('a < b ? 1 : 0'),
+  lessEqual: plain('a <= b ? 1 : 0'),
+  equal: plain('a == b ? 1 : 0'),
+  neg: plain('-a'),
+  exp: plain('expOf(a)'),
+  expm1: plain('expm1Of(a)'),
+  log: plain('logOf(a)'),
+  log1p: plain('log1pOf(a)'),
+  sqrt: plain('sqrt(a)'),
+  sin: plain('sinOf(a)'),
+  cos: plain('cosOf(a)'),
+  tanh: plain('tanhOf(a)'),
+  erf: plain('erfOf(a)'),
+  floor: plain('floor(a)'),
+  cast: op(castOf),
+  where: plain('a != 0 ? b : c'),
+} satisfies Record<string, Kernel>
+
+/** Composites that are one expression. */
+export const activationKernels = {
+  relu: plain('a > 0.0 ? a : a < 0.0 ? 0.0 : a * 0.0'),
+  sigmoid: plain('0.5 * (1.0 + tanhOf(0.5 * a))'),
+  silu: plain('a * (0.5 * (1.0 + tanhOf(0.5 * a)))'),
+  gelu: {
+    plan: (n, inputs, planner) => [map(planner, GELU[n.attrs.approximate as string], inputs, n.to[0])],
+    supports: (n) => (n.attrs.approximate as string) in GELU || 'webgl knows no such form of gelu',
+  },
+} satisfies Record<string, Kernel>

@@ -1,0 +1,297 @@
+// What the conformance cases do not ask: limits, refusals, memory over many runs, programs over many lengths, a lost context.
+import { runConformance } from '@heed/conformance'
+import * as t from '@heed/tensor'
+import { BackendError, realize, type Tensor, UnsupportedOpError, ValueError } from '@heed/tensor'
+import * as tf from '@tensorflow/tfjs-core'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { type WebglBackend, type WebglOptions, webgl } from '../src/index.js'
+
+const made: WebglBackend[] = []
+async function make(options?: WebglOptions): Promise<WebglBackend> {
+  const backend = await webgl(options)
+  made.push(backend)
+  return backend
+}
+afterEach(() => {
+  for (const b of made.splice(0)) b.dispose()
+  vi.restoreAllMocks()
+})
+
+/** Numbers between −1 and 1 that look random and are the same everywhere. */
+const values = (n: number, seed = 1): Float32Array =>
+  Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * 12.9898 * seed))
+const normal = (...shape: number[]): Tensor => t.tensor(values(shape.reduce((a, b) => a * b, 1)), { shape })
+const worst = (got: ArrayLike<number>, want: ArrayLike<number>): number => {
+  let max = 0
+  for (let i = 0; i < want.length; i++) max = Math.max(max, Math.abs(got[i] - want[i]))
+  return max
+}
+/** The same graph in float64. */
+async function oracle(build: () => Tensor): Promise<Float64Array> {
+  const backend = t.reference({ precision: 'f64' })
+  const y = build()
+  await realize([y], { backend })
+  return (await y.data()) as Float64Array
+}
+
+describe('what runs', () => {
+  it('has a kernel for every primitive: no case of any op runs on the reference kernels', async () => {
+    // the first three cases of every op: the other test runs them all, and asks for numbers
+    const seen = new Map<string, number>()
+    const rows = await runConformance(await make(), {
+      only(name) {
+        const op = name.slice(0, name.indexOf('/'))
+        seen.set(op, (seen.get(op) ?? 0) + 1)
+        return (seen.get(op) as number) <= 3
+      },
+    })
+    expect(seen.size).toBeGreaterThan(60)
+    expect(rows.filter((r) => r.how === 'reference').map((r) => `${r.name} ${r.direction}`)).toEqual([])
+    const fused = new Set(rows.filter((r) => r.how === 'fused').map((r) => `${r.op} ${r.direction}`))
+    for (const op of ['attention', 'softmax', 'logSoftmax', 'layerNorm', 'rmsNorm']) {
+      expect(fused, op).toContain(`${op} forward`)
+      expect(fused, op).toContain(`${op} gradient`)
+    }
+    for (const op of ['linear', 'rope', 'gelu']) expect(fused, op).toContain(`${op} forward`)
+  })
+  it('says what renders', async () => {
+    expect((await make()).renderer).not.toBe('')
+  })
+  it('reads views without a copy: turned, repeated and sliced operands', async () => {
+    const backend = await make()
+    const x = normal(6, 8)
+    const y = t.add(t.transpose(x), t.slice(normal(1, 12), [null, [null, null, -2]]))
+    const report = await realize([y], { backend })
+    expect(report.copies).toBe(0)
+    expect(report.steps).toBe(1)
+  })
+})
+
+describe('memory', () => {
+  it('holds the same textures after 1,000 runs, forward and backward', async () => {
+    const backend = await make()
+    const [q, k, v, w] = [normal(1, 2, 7, 4), normal(1, 2, 7, 4), normal(1, 2, 7, 4), normal(4, 4)]
+    const step = async (): Promise<void> => {
+      const { z } = t.attention(q, k, v, { causal: true })
+      const loss = t.sum(t.layerNorm(t.gelu(t.matmul(z, w))))
+      const results = [loss, ...t.grad(loss, [q, k, v, w])]
+      await realize(results, { backend })
+      for (const r of results) t.release(r)
+    }
+    for (let i = 0; i < 3; i++) await step()
+    const before = backend.counts
+    const bytes = backend.bytesInUse
+    for (let i = 0; i < 1000; i++) await step()
+    expect(backend.counts).toEqual(before)
+    expect(backend.bytesInUse).toBe(bytes)
+  })
+  it('frees a loop, a sort and a run that fails', async () => {
+    const backend = await make()
+    const x = normal(9, 3)
+    const run = async (): Promise<void> => {
+      const { carry, ys } = t.scan(([c], [row]) => ({ carry: [t.add(c, row)], ys: [t.mul(c, row)] }), {
+        init: [t.zeros([3])],
+        xs: [x],
+      })
+      const results = [...carry, ...ys, ...Object.values(t.sort(x, { axis: 0 }))]
+      await realize(results, { backend })
+      for (const r of results) t.release(r)
+    }
+    await run()
+    const before = backend.counts
+    for (let i = 0; i < 20; i++) await run()
+    expect(backend.counts).toEqual(before)
+
+    const y = t.exp(t.mul(normal(5, 5), 3))
+    const draws = vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays').mockImplementation(() => {
+      throw new Error('out of order')
+    })
+    await expect(realize([y], { backend })).rejects.toThrow('out of order')
+    draws.mockRestore()
+    const live = backend.counts.live
+    await expect(realize([y], { backend })).resolves.toBeDefined()
+    t.release(y)
+    expect(backend.counts.live).toBe(live)
+  })
+})
+
+describe('programs', () => {
+  it('are those of a family, not of a length', async () => {
+    const backend = await make()
+    const run = async (T: number): Promise<void> => {
+      const x = normal(1, 2, T, 8)
+      const { z } = t.attention(x, x, x, { causal: true, window: [3, 0] })
+      const y = t.softmax(t.layerNorm(t.reshape(z, [2, T, 8])))
+      await realize([y, ...t.grad(t.sum(t.mul(y, y)), [x])], { backend })
+    }
+    // lengths that four divides lie better and have programs of their own
+    for (const T of [5, 8]) await run(T)
+    const { programs } = backend.counts
+    for (const T of [1, 2, 3, 6, 7, 11, 12, 16, 30, 37, 64]) await run(T)
+    expect(backend.counts.programs - programs).toBeLessThanOrEqual(2)
+  })
+})
+
+describe('limits', () => {
+  it('runs an embedding of 50,257 × 768 where textures end at 4096', async () => {
+    const backend = await make({ maxTextureSize: 4096 })
+    const [rows, width] = [50257, 768]
+    const table = t.tensor(
+      Float32Array.from({ length: rows * width }, (_, i) => ((i * 7919) % 2003) / 1000 - 1),
+      { shape: [rows, width] },
+    )
+    const at = (row: number, column: number): number =>
+      Math.fround((((row * width + column) * 7919) % 2003) / 1000 - 1)
+    const ids = [0, 31337, 50256]
+    const x = t.take(table, t.tensor(ids, { dtype: 'i32' }))
+    const logits = t.matmul(t.slice(x, [[1, 2]]), table, { transposeY: true })
+    const report = await realize([x, logits], { backend, strict: true })
+    expect(report.segments).toBe(1)
+    const got = (await x.data()) as Float32Array
+    ids.forEach((row, i) => {
+      for (const c of [0, 1, 767]) expect(got[i * width + c]).toBe(at(row, c))
+    })
+    const scores = (await logits.data()) as Float32Array
+    for (const column of [0, 31337, 50256]) {
+      let want = 0
+      for (let c = 0; c < width; c++) want += at(ids[1], c) * at(column, c)
+      expect(Math.abs(scores[column] - want)).toBeLessThan(1e-3)
+    }
+    t.release(table)
+  })
+  it('refuses what is above them with the reason, runs it on the reference kernels and says so', async () => {
+    const backend = await make({ maxTextureSize: 16 })
+    const x = t.tensor(values(1100))
+    const y = t.mul(x, 2)
+    await expect(realize([y], { backend, strict: true })).rejects.toThrow(UnsupportedOpError)
+    await expect(realize([y], { backend, strict: true })).rejects.toThrow(/1100 elements .* above the 1024/)
+    const report = await realize([y], { backend })
+    expect(report.ran).toEqual([{ op: 'mul', how: 'reference', count: 1 }])
+    expect(
+      worst(
+        (await y.data()) as Float32Array,
+        values(1100).map((v) => v * 2),
+      ),
+    ).toBe(0)
+    // the scores would be too large, q, k and v are not: the attention is written out, and what is above runs elsewhere
+    const q = normal(1, 1, 40, 4)
+    const { z } = t.attention(q, q, q)
+    const attention = await realize([z], { backend })
+    expect(attention.inlined[0]).toMatchObject({
+      op: 'attention',
+      reason: expect.stringMatching(/1600 elements/),
+    })
+    const want = await oracle(() => {
+      const p = normal(1, 1, 40, 4)
+      return t.attention(p, p, p).z
+    })
+    expect(worst((await z.data()) as Float32Array, want)).toBeLessThan(1e-6)
+  })
+  it('takes ranks that no GLSL array has', async () => {
+    const backend = await make()
+    const shape = [2, 1, 3, 2, 1, 2, 2, 3]
+    const perm = [7, 2, 0, 5, 1, 3, 6, 4]
+    const build = (): Tensor => t.exp(t.transpose(normal(...shape), perm))
+    const y = build()
+    await realize([y], { backend, strict: true })
+    expect(worst((await y.data()) as Float32Array, await oracle(build))).toBeLessThan(1e-6)
+  })
+  it('keeps whole numbers of 32 bits', async () => {
+    const backend = await make()
+    const a = t.tensor([2 ** 31 - 1, -(2 ** 31), 16777217], { dtype: 'i32' })
+    const y = t.add(a, t.tensor([1, -1, 2], { dtype: 'i32' }))
+    await realize([y], { backend, strict: true })
+    expect([...((await y.data()) as Int32Array)]).toEqual([-(2 ** 31), 2 ** 31 - 1, 16777219])
+  })
+})
+
+describe('precision', () => {
+  it('half: when asked, named, and within 11 bits', async () => {
+    const backend = await make({ precision: 'f16' })
+    expect(backend.precision).toBe('f16')
+    expect(backend.name).toBe('webgl (f16)')
+    const build = (): Tensor => {
+      const q = normal(1, 2, 9, 8)
+      return t.attention(q, q, q, { causal: true }).z
+    }
+    const z = build()
+    const report = await realize([z], { backend, strict: true })
+    expect(report.precision).toBe('f16')
+    const error = worst((await z.data()) as Float32Array, await oracle(build))
+    expect(error).toBeLessThan(2e-3)
+    // it is half precision, not float32 under another name
+    expect(error).toBeGreaterThan(1e-6)
+  })
+  it('float32 that a GPU lacks is refused, with what to do', async () => {
+    const original = WebGL2RenderingContext.prototype.getExtension
+    vi.spyOn(WebGL2RenderingContext.prototype, 'getExtension').mockImplementation(function (
+      this: WebGL2RenderingContext,
+      name: string,
+    ) {
+      if (name === 'EXT_color_buffer_float') return null
+      if (name === 'EXT_color_buffer_half_float') return {}
+      return (original as unknown as (name: string) => object | null).call(this, name)
+    } as typeof original)
+    vi.spyOn(WebGL2RenderingContext.prototype, 'getSupportedExtensions').mockReturnValue([
+      'EXT_color_buffer_half_float',
+    ])
+    await expect(webgl()).rejects.toThrow(BackendError)
+    await expect(webgl()).rejects.toThrow(/EXT_color_buffer_float is missing.*precision: 'f16'/)
+  })
+  it('float32 that a GPU only promises is refused', async () => {
+    vi.spyOn(WebGL2RenderingContext.prototype, 'getBufferSubData').mockImplementation(() => undefined)
+    await expect(webgl()).rejects.toThrow(/keeps fewer bits/)
+  })
+})
+
+describe('bad input', () => {
+  it('unknown options and values', async () => {
+    await expect(webgl({ presicion: 'f16' } as WebglOptions)).rejects.toThrow(ValueError)
+    await expect(webgl({ precision: 'f64' } as unknown as WebglOptions)).rejects.toThrow(/use 'f32' or 'f16'/)
+    await expect(webgl({ maxTextureSize: 0 })).rejects.toThrow(/at least 16/)
+  })
+  it('a browser that has WebGL switched off', async () => {
+    const version = tf.env().getNumber('WEBGL_VERSION')
+    tf.env().set('WEBGL_VERSION', 0)
+    try {
+      await expect(webgl()).rejects.toThrow(/no WebGL2 here/)
+    } finally {
+      tf.env().set('WEBGL_VERSION', version)
+    }
+  })
+  it('a context that cannot be made', async () => {
+    vi.spyOn(WebGL2RenderingContext.prototype, 'createFramebuffer').mockImplementation(() => {
+      throw new Error('too many contexts')
+    })
+    await expect(webgl()).rejects.toThrow(BackendError)
+    await expect(webgl()).rejects.toThrow(/cannot open a WebGL2 context: too many contexts/)
+  })
+  it('a disposed backend', async () => {
+    const backend = await make()
+    backend.dispose()
+    await expect(realize([t.add(normal(3), 1)], { backend })).rejects.toThrow(/was disposed/)
+  })
+  it('a lost context: a typed error for what lay there, and a fresh backend works', async () => {
+    const contexts: WebGL2RenderingContext[] = []
+    const backend = await make()
+    const x = normal(4, 4)
+    const y = t.matmul(x, x)
+    await realize([y], { backend })
+    const draw = vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays').mockImplementation(function (
+      this: WebGL2RenderingContext,
+    ) {
+      contexts.push(this)
+    })
+    await realize([t.neg(x)], { backend })
+    draw.mockRestore()
+    contexts[0].getExtension('WEBGL_lose_context')?.loseContext()
+    await expect(realize([t.exp(y)], { backend })).rejects.toThrow(BackendError)
+    await expect(realize([t.exp(y)], { backend })).rejects.toThrow(/context is lost.*make a new backend/)
+
+    const fresh = await make()
+    const again = t.matmul(normal(4, 4), normal(4, 4))
+    await realize([again], { backend: fresh, strict: true })
+    const want = await oracle(() => t.matmul(normal(4, 4), normal(4, 4)))
+    expect(worst((await again.data()) as Float32Array, want)).toBeLessThan(1e-6)
+  })
+})
