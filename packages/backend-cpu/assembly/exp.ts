@@ -19,18 +19,18 @@ const LOWEST: usize = memory.data<f32>([
   x: v128, k0: v128, k1: v128, k2: v128, k3: v128, k4: v128, k5: v128,
   k6: v128, k7: v128, k8: v128, k9: v128, k10: v128, k11: v128,
 ): v128 {
-  const tooLow = f32x4.lt(x, k0)
-  const t = fma(f32x4.pmax(x, k0), k1, k2) // pmax keeps a NaN in x
+  const t = fma(x, k1, k2)
   const n = f32x4.sub(t, k2)
-  let r = fma(n, k3, f32x4.pmax(x, k0))
-  r = fma(n, k4, r)
+  const r = fma(n, k4, fma(n, k3, x))
   let p = fma(k5, r, k6)
   p = fma(p, r, k7)
   p = fma(p, r, k8)
   p = fma(p, r, k9)
   p = fma(p, r, k10)
-  p = f32x4.add(fma(p, f32x4.mul(r, r), r), k11)
-  return v128.andnot(i32x4.add(p, i32x4.shl(t, 23)), tooLow)
+  p = fma(p, r, k11)
+  p = fma(p, r, k11)
+  // whatever came out for numbers too low, −∞ among them, becomes 0; a NaN is not lower than anything
+  return v128.andnot(i32x4.add(p, i32x4.shl(t, 23)), f32x4.lt(x, k0))
 }
 
 /** row[i] = exp(row[i] − shift) for n values (n a multiple of 4); returns their sum. */
