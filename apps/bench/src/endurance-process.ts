@@ -1,9 +1,9 @@
-// `node apps/bench/dist/endurance-process.js [steps]`: both loops in one process, a line for each tenth of the way.
+// `node apps/bench/dist/endurance-process.js [steps] [threads]`: both loops in one process, a line for each tenth of the way.
 import { cpu } from '@heed/backend-cpu'
 import { decodingLoop, trainingLoop } from './endurance.js'
 
 const steps = Number(process.argv[2] ?? 10_000)
-const backend = await cpu()
+const backend = await cpu(process.argv[3] ? { threads: Number(process.argv[3]) } : {})
 console.log(`${backend.name}, ${steps} steps`)
 for (const [name, loop] of [
   ['decoding', decodingLoop],
