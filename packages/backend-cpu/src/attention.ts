@@ -128,6 +128,7 @@ export function attentionEntries(kernels: Kernels): { attention: KernelEntry; 'a
   return {
     attention: {
       strided: true,
+      anyLayout: [0],
       how: 'fused',
       scratch: (node: GraphNode) => attentionScratch(kernels, shared(sizes(node.from))),
       run(call: KernelCall) {

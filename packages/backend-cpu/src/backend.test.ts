@@ -4,12 +4,14 @@ import {
   attention,
   BackendError,
   broadcastTo,
+  cumsum,
   grad,
   matmul,
   mul,
   type Report,
   realize,
   reference,
+  release,
   reshape,
   scan,
   slice,
@@ -299,7 +301,7 @@ describe('the backend', () => {
     )
   })
   it('allocates nothing in the second run of a plan', async () => {
-    const w = tensor(new Float32Array(64), [8, 8])
+    const w = tensor(new Float32Array(256), [16, 16])
     const step = async () => {
       const y = sum(matmul(w, w))
       await realize([y], { backend })
@@ -334,6 +336,48 @@ describe('the backend', () => {
     await realize([y], { backend: tiny })
     expect([...(await y.data())]).toEqual([7, 10, 15, 22])
   })
+  for (const threads of [1, 2])
+    it(`stays usable when memory ends, wherever that is, on ${threads} thread(s)`, async () => {
+      // numbers of a megabyte
+      const MB = 2 ** 18
+      const ones = (n: number): Tensor => tensor(new Float32Array(n).fill(1), [n])
+      const backend = await cpu({ maxBytes: 8 << 20, threads })
+      const works = async (): Promise<void> => {
+        const x = ones(1000)
+        const y = mul(add(x, 1), sum(x))
+        await realize([y], { backend })
+        expect((await y.data())[999]).toBe(2000)
+        release(x)
+        release(y)
+      }
+      const fails = async (outputs: Tensor[], asked: number): Promise<void> => {
+        const error = await realize(outputs, { backend }).catch((e: unknown) => e)
+        expect(error).toBeInstanceOf(OutOfMemoryError)
+        const { requested, inUse, limit } = error as OutOfMemoryError
+        expect(requested - asked).toBeGreaterThanOrEqual(0)
+        expect(requested - asked).toBeLessThan(1024)
+        expect(limit).toBe(8 << 20)
+        expect((error as Error).message).toContain(`asked for ${requested} bytes with ${inUse} in use`)
+        await works()
+      }
+      await works()
+      const before = backend.bytesInUse
+      // an upload, a result, an arena
+      await fails([sum(ones(12 * MB))], 12 << 20)
+      await fails([broadcastTo(ones(1), [12 * MB])], 12 << 20)
+      await fails([sum(cumsum(add(broadcastTo(ones(1), [5 * MB]), 1), { axis: 0 }))], 10 << 20)
+      expect(backend.bytesInUse - before).toBeLessThanOrEqual(64)
+      // a run that once was large does not starve the others: 4 MB of arena and twice 2.5 MB are too much
+      await realize([sum(add(broadcastTo(ones(1), [4 * MB]), 1))], { backend })
+      expect(backend.bytesInUse - before).toBeGreaterThan(4 << 20)
+      const kept = ones(2.5 * MB)
+      await realize([sum(kept)], { backend })
+      const more = backend.upload(new Float32Array(2.5 * MB), [2.5 * MB], 'f32')
+      await works()
+      expect(backend.bytesInUse - before).toBeLessThan(6 << 20)
+      backend.free(more)
+      backend.dispose()
+    })
   it('takes the bytes of a module', async () => {
     const wasm = await embedded('baseline')
     const made = await cpu({ wasm, build: 'baseline' })

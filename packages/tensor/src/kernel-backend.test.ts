@@ -272,6 +272,41 @@ describe('views', () => {
     expect(report.copies).toBe(2)
     expect((await values(both))[0]).toBeCloseTo(-1.25 + Math.exp(1.5), 5)
   })
+  it('are laid out for who reads them, where a kernel writes any strides', async () => {
+    const kernels = {
+      ...referenceKernels,
+      exp: { ...referenceKernels.exp, anyLayout: [0], inPlace: [] },
+      neg: { ...referenceKernels.neg, strided: false },
+    }
+    const backend = kernelBackend({ name: 'test', kernels, memory: movingMemory() })
+    const x = tensor(
+      Float32Array.from({ length: 24 }, (_, i) => i / 8),
+      [2, 3, 4],
+    )
+    // heads [head, position, d] → [position, head · d]
+    const merged = (y: Tensor): Tensor => reshape(transpose(y, [1, 0, 2]), [3, 8])
+    const want = Array.from({ length: 24 }, (_, i) => {
+      const [position, head, d] = [Math.floor(i / 8), Math.floor(i / 4) % 2, i % 4]
+      return Math.fround(Math.exp((head * 12 + position * 4 + d) / 8))
+    })
+    const straight = exp(x)
+    const cases: [Tensor[], copies: number][] = [
+      [[merged(exp(x))], 0],
+      // somebody else takes strides, too
+      [[merged(straight), add(straight, 0)], 0],
+      // one that does not, and a result that is handed over as it is
+      [[merged(straight), neg(straight)], 1],
+      [[merged(straight), straight], 1],
+    ]
+    for (const [outputs, copies] of cases) {
+      expect((await realize(outputs, { backend })).copies).toBe(copies)
+      expect(await values(outputs[0])).toEqual(want)
+      if (outputs.length > 1)
+        expect((await values(outputs[1])).map(Math.abs)).toEqual(
+          Array.from({ length: 24 }, (_, i) => Math.fround(Math.exp(i / 8))),
+        )
+    }
+  })
   it('slice, turn and reshape a slice', async () => {
     const backend = on(movingMemory())
     const x = tensor(

@@ -41,7 +41,7 @@ export interface View {
 export interface KernelCall {
   readonly op: string
   readonly inputs: readonly View[]
-  /** Outputs are contiguous. */
+  /** Outputs are contiguous, but for those in `anyLayout`. */
   readonly outputs: readonly View[]
   readonly attrs: Readonly<Record<string, unknown>>
   readonly path: string
@@ -60,6 +60,11 @@ export interface KernelEntry {
    * before it writes element i of the output, or, as `update` does, leaves what is already there.
    */
   readonly inPlace?: readonly (readonly number[])[]
+  /**
+   * Results that the kernel writes with any strides, the last axis dense: they are laid out for who reads them next. All other
+   * results are contiguous.
+   */
+  readonly anyLayout?: readonly number[]
   /** Bytes of working memory for this node. */
   scratch?(node: GraphNode): number
   /** True, or why this node is refused. */
@@ -135,6 +140,43 @@ interface Takeover {
 
 const EMPTY: TypedArray = new Float32Array(0)
 
+/** Axes of a result from the outermost in memory to the innermost. */
+interface Layout {
+  readonly output: number
+  readonly order: readonly number[]
+}
+/** Strides of an array whose axes lie in this order. */
+function stridesInOrder(shape: Shape, order: readonly number[]): number[] {
+  const strides = stridesOf(order.map((axis) => shape[axis]))
+  return shape.map((_, axis) => strides[order.indexOf(axis)])
+}
+/**
+ * Results that are turned and then reshaped (heads that are put side by side): in the order of the turn the reshape moves nothing.
+ * Only where everybody else who reads the result takes strides.
+ */
+function chosenLayouts(graph: Graph, table: KernelTable): ReadonlyMap<GraphNode, readonly Layout[]> {
+  const { nodes } = graph
+  const chosen = new Map<GraphNode, Layout[]>()
+  const takesStrides = (n: GraphNode): boolean => VIEW_OPS.has(n.op) || table[n.op]?.strided === true
+  for (const reshape of nodes) {
+    const turn = nodes[reshape.inputs[0]?.node]
+    if (reshape.op !== 'reshape' || turn.op !== 'transpose') continue
+    const [{ node, index }] = turn.inputs
+    const maker = nodes[node]
+    const order = turn.attrs.perm as number[]
+    const isRead = (r: Ref): boolean => r.node === node && r.index === index
+    if (
+      table[maker.op]?.anyLayout?.includes(index) &&
+      order[order.length - 1] === order.length - 1 &&
+      !chosen.get(maker)?.some((l) => l.output === index) &&
+      !graph.outputs.some(isRead) &&
+      nodes.every((n) => takesStrides(n) || !n.inputs.some(isRead))
+    )
+      chosen.set(maker, [...(chosen.get(maker) ?? []), { output: index, order }])
+  }
+  return chosen
+}
+
 /** A compiled graph: steps over views, whose arrays are bound before a run. */
 class Program {
   readonly steps: Step[] = []
@@ -147,6 +189,7 @@ class Program {
   readonly counts = new Map<string, { op: string; how: 'native' | 'fused' | 'reference'; count: number }>()
   private readonly constantSlots: { slot: Slot; value: number; dtype: DType }[] = []
   private readonly values: Value[][] = []
+  private readonly layouts: ReadonlyMap<GraphNode, readonly Layout[]>
   private constants: Region | null = null
   arenaBytes = 0
   copies = 0
@@ -170,6 +213,7 @@ class Program {
     this.memory = options.memory
     this.precision = options.precision ?? 'f32'
     const { graph } = this
+    this.layouts = chosenLayouts(graph, this.table)
     graph.nodes.forEach((n, i) => {
       this.values[i] = this.plan(n)
     })
@@ -201,13 +245,13 @@ class Program {
     if (kind === 'arena') this.arenaSlots.push(slot)
     return slot
   }
-  private fresh(spec: Spec): Value {
+  private fresh(spec: Spec, order?: readonly number[]): Value {
     const bytes = sizeOf(spec.shape) * bytesOf(spec.dtype, this.precision)
     return {
       slot: this.slot('arena', 0, bytes),
       offset: 0,
       shape: spec.shape,
-      strides: stridesOf(spec.shape),
+      strides: order ? stridesInOrder(spec.shape, order) : stridesOf(spec.shape),
       dtype: spec.dtype,
     }
   }
@@ -249,7 +293,8 @@ class Program {
     const { strided = false } = entry
     const takes = (i: number): boolean => (typeof strided === 'function' ? strided(i, n) : strided)
     const ready = inputs.map((v, i) => (takes(i) ? v : this.contiguous(v)))
-    const outputs = n.to.map((s) => this.fresh(s))
+    const layouts = this.layouts.get(n)
+    const outputs = n.to.map((s, k) => this.fresh(s, layouts?.find((l) => l.output === k)?.order))
     let scan: Program | null = null
     let scratchBytes = entry.scratch?.(n) ?? 0
     if (n.op === 'scan') {
