@@ -1,7 +1,7 @@
 // Everything that the host may call. One module for all kernels: every AssemblyScript module puts its constants at the same
 // address, so two of them on one memory would overwrite each other.
 
-export { matmulScratch } from './matmul'
+export { matmulScratch, panelColumns } from './matmul'
 export { activationBytes, quantizedScratch } from './quantized'
 export { attentionJobBytes } from './attention-job'
 export { attentionScratch } from './attention'

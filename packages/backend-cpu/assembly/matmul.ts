@@ -3,23 +3,23 @@
 // every element is summed in the same order whatever its block, so results do not depend on how the work was cut.
 
 import { activateRow } from './activations'
-import { MR, tile } from './tile'
+import { TILE_COLS, TILE_ROWS, largeTile } from './tile'
 import { packPanels, packRows, panelBytes } from './pack'
 import { LONG, addRow, longRowTimes, rowDots, rowPanels, rowTimes } from './vector'
 
-// Blocks: a panel of B (DEPTH × 8) stays in L1, a block of A (ROWS × DEPTH) in L2, a block of B (DEPTH × COLS) in L2 or L3.
-// ROWS is a multiple of both tile heights.
+// Blocks: a panel of B (DEPTH × TILE_COLS) stays in L1, a block of A (ROWS × DEPTH) in L2, a block of B (DEPTH × COLS) in L2 or L3.
+// ROWS is a multiple of both tile heights, COLS of both widths.
 // @ts-ignore: decorator
 @inline const DEPTH: i32 = 512
 // @ts-ignore: decorator
 @inline const ROWS: i32 = 180
 // @ts-ignore: decorator
-@inline const COLS: i32 = 512
+@inline const COLS: i32 = 504
 // With this few rows packing B costs more than it saves: it is read in place when its columns are neighbours.
 // @ts-ignore: decorator
 @inline const FEW: i32 = 12
 // @ts-ignore: decorator
-@inline const TILE_BYTES: usize = 6 * 8 * 4
+@inline const TILE_BYTES: usize = TILE_ROWS * TILE_COLS * 4
 
 /** The job, word by word as src/product.ts writes it. Strides in elements; a stride of 0 repeats; columns of C are neighbours. */
 @unmanaged
@@ -37,7 +37,7 @@ class Product {
   bCol: i32
   bInner: i32
   bOuter: i32
-  /** Not 0: B lies in panels of 8 columns over the whole depth, one matrix for all. */
+  /** Not 0: B lies in panels of TILE_COLS columns over the whole depth, one matrix for all. */
   packed: i32
   /** C of matrix i of the batch at c + i·m·cRow. */
   c: usize
@@ -46,7 +46,7 @@ class Product {
   batch: i32
   inner: i32
   group: i32
-  /** Rows and columns of a block, and how many blocks there are. Columns of a block are a multiple of 8. */
+  /** Rows and columns of a block, and how many blocks there are. Columns of a block are a multiple of TILE_COLS. */
   rows: i32
   rowBlocks: i32
   cols: i32
@@ -71,7 +71,7 @@ function evenBlock(size: i32, limit: i32): i32 {
 export function matmulScratch(m: i32, n: i32, k: i32): usize {
   if (m <= 0 || n <= 0 || k <= 0) return 0
   const kc = evenBlock(k, DEPTH)
-  const blocks = panelBytes(kc, min(n, COLS)) + <usize>min(m, ROWS) * <usize>kc * 4 + TILE_BYTES
+  const blocks = panelBytes(kc, min(n, COLS), TILE_COLS) + <usize>min(m, ROWS) * <usize>kc * 4 + TILE_BYTES
   return max(blocks, <usize>k * 4 + 64)
 }
 
@@ -116,9 +116,9 @@ function thin(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, scratch:
 function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32, scratch: usize): void {
   const k = p.k
   const kc = evenBlock(k, DEPTH)
-  const rows = (evenBlock(m, ROWS) + MR - 1) / MR * MR
+  const rows = (evenBlock(m, ROWS) + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS
   const panels = scratch
-  const left = panels + (p.packed ? 0 : panelBytes(kc, min(n, COLS)))
+  const left = panels + (p.packed ? 0 : panelBytes(kc, min(n, COLS), TILE_COLS))
   const edge = left + <usize>min(m, ROWS) * <usize>kc * 4
   const inPlace = !p.packed && p.bCol == 1 && p.m <= FEW
   const cBytes = <usize>p.cRow << 2
@@ -128,20 +128,21 @@ function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32
       const depth = min(k - pc, kc)
       const acc = p.add | i32(pc > 0)
       let from = b + (<usize>(pc * p.bRow + jc * p.bCol) << 2)
-      // where panel j / 8 of this block is: right + j · panelStep
+      // where the panel of column j of this block is: right + j · panelStep
       let right = panels
       let panelStep = <usize>depth << 2
-      let rightRow: usize = 32
+      let rightRow: usize = TILE_COLS * 4
       if (p.packed) {
-        right = b + (<usize>(jc * k + pc * 8) << 2)
+        right = b + (<usize>(jc * k + pc * TILE_COLS) << 2)
         panelStep = <usize>k << 2
       } else if (inPlace) {
         // the last panel may be narrow: only that one is copied
-        if (nc & 7) packPanels(depth, nc & 7, from + (<usize>(nc & ~7) << 2), p.bRow, 1, panels, 1)
+        const narrow = nc % TILE_COLS
+        if (narrow) packPanels(depth, narrow, from + (<usize>(nc - narrow) << 2), p.bRow, 1, panels, 1, TILE_COLS)
         right = from
         panelStep = 4
         rightRow = <usize>p.bRow << 2
-      } else packPanels(depth, nc, from, p.bRow, p.bCol, panels, 1)
+      } else packPanels(depth, nc, from, p.bRow, p.bCol, panels, 1, TILE_COLS)
       for (let ic = 0; ic < m; ic += rows) {
         const mc = min(m - ic, rows)
         let x = a + (<usize>(ic * p.aRow + pc * p.aCol) << 2)
@@ -152,14 +153,14 @@ function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32
           xRow = <usize>depth << 2
         }
         const y = c + (<usize>(ic * p.cRow + jc) << 2)
-        const groups = (mc + MR - 1) / MR
-        for (let j = 0; j < nc; j += 8) {
-          const nr = min(nc - j, 8)
+        const groups = (mc + TILE_ROWS - 1) / TILE_ROWS
+        for (let j = 0; j < nc; j += TILE_COLS) {
+          const nr = min(nc - j, TILE_COLS)
           let panel = right + <usize>j * panelStep
           let step = rightRow
-          if (inPlace && nr < 8) {
+          if (inPlace && nr < TILE_COLS) {
             panel = panels
-            step = 32
+            step = TILE_COLS * 4
           }
           let i = 0
           for (let g = groups; g > 0; g--) {
@@ -167,11 +168,11 @@ function block(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, j0: i32
             const mr = (mc - i + g - 1) / g
             const xi = x + <usize>i * xRow
             const yi = y + <usize>i * cBytes + (<usize>j << 2)
-            if (nr == 8) tile(mr, depth, xi, xRow, panel, step, yi, cBytes, acc)
+            if (nr == TILE_COLS) largeTile(mr, depth, xi, xRow, panel, step, yi, cBytes, acc)
             else {
-              if (acc) for (let r = 0; r < mr; r++) memory.copy(edge + (<usize>r << 5), yi + <usize>r * cBytes, <usize>nr << 2)
-              tile(mr, depth, xi, xRow, panel, step, edge, 32, acc)
-              for (let r = 0; r < mr; r++) memory.copy(yi + <usize>r * cBytes, edge + (<usize>r << 5), <usize>nr << 2)
+              if (acc) for (let r = 0; r < mr; r++) memory.copy(edge + <usize>(r * TILE_COLS * 4), yi + <usize>r * cBytes, <usize>nr << 2)
+              largeTile(mr, depth, xi, xRow, panel, step, edge, TILE_COLS * 4, acc)
+              for (let r = 0; r < mr; r++) memory.copy(yi + <usize>r * cBytes, edge + <usize>(r * TILE_COLS * 4), <usize>nr << 2)
             }
             i += mr
           }
@@ -209,12 +210,17 @@ export function matmulChunk(job: usize, chunk: i32, scratch: usize): void {
   }
 }
 
-/** Chunk of packing B[k, n] into panels: words k, n, b, row, column, panels, columns of a chunk (a multiple of 8). */
+/** Columns of a panel. */
+export function panelColumns(): i32 {
+  return TILE_COLS
+}
+
+/** Chunk of packing B[k, n] into panels: words k, n, b, row, column, panels, columns of a chunk (a multiple of TILE_COLS). */
 export function packChunk(job: usize, chunk: i32): void {
   const k = load<i32>(job)
   const column = load<i32>(job, 16)
   const size = load<i32>(job, 24)
   const j0 = chunk * size
   const from = load<usize>(job, 8) + (<usize>(j0 * column) << 2)
-  packPanels(k, min(size, load<i32>(job, 4) - j0), from, load<i32>(job, 12), column, load<usize>(job, 20) + (<usize>(j0 * k) << 2), 1)
+  packPanels(k, min(size, load<i32>(job, 4) - j0), from, load<i32>(job, 12), column, load<usize>(job, 20) + (<usize>(j0 * k) << 2), 1, TILE_COLS)
 }

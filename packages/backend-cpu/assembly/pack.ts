@@ -1,10 +1,10 @@
 // Packing: copies a matrix with any strides into the layouts that the micro-kernels stream through.
 // No arithmetic but one optional factor, no knowledge of what the matrix means.
 
-/** Bytes that `packPanels` writes: ⌈cols / 8⌉ panels of rows × 8 floats. */
+/** Bytes that `packPanels` writes: ⌈cols / width⌉ panels of rows × width floats. */
 // @ts-ignore: decorator
-@inline export function panelBytes(rows: i32, cols: i32): usize {
-  return <usize>((cols + 7) >> 3) * <usize>rows * 32
+@inline export function panelBytes(rows: i32, cols: i32, width: i32 = 8): usize {
+  return <usize>((cols + width - 1) / width * width) * <usize>rows * 4
 }
 
 // @ts-ignore: decorator
@@ -30,47 +30,43 @@
 }
 
 /**
- * src[rows × cols] (strides in elements) · factor → panels of 8 columns: panel p at dst + p·rows·32 bytes, 8 floats per row,
- * missing columns 0. `panelRows` is how many rows lie in a panel (≥ rows when the panel is filled in pieces).
+ * src[rows × cols] (strides in elements) · factor → panels of `width` columns (a multiple of 4): panel p at dst + p·rows·width·4
+ * bytes, `width` floats per row, missing columns 0.
  */
-export function packPanels(rows: i32, cols: i32, src: usize, rowStride: i32, colStride: i32, dst: usize, factor: f32): void {
+export function packPanels(rows: i32, cols: i32, src: usize, rowStride: i32, colStride: i32, dst: usize, factor: f32, width: i32 = 8): void {
   const f = f32x4.splat(factor)
-  for (let j = 0; j < cols; j += 8) {
-    let out = dst + (<usize>(j * rows) << 2)
-    let from = at(src, j, colStride)
-    const live = min(cols - j, 8)
-    if (live == 8 && colStride == 1) {
-      const step = <usize>rowStride << 2
+  const step = <usize>width << 2
+  const rs = <usize>rowStride << 2
+  const cs = <usize>colStride << 2
+  for (let j = 0; j < cols; j += width) {
+    const panel = at(dst, j, rows)
+    const first = at(src, j, colStride)
+    if (cols - j >= width && colStride == 1) {
+      let out = panel
+      let from = first
       for (let k = 0; k < rows; k++) {
-        v128.store(out, f32x4.mul(f, v128.load(from)))
-        v128.store(out, f32x4.mul(f, v128.load(from, 16)), 16)
-        out += 32
-        from += step
+        for (let q: usize = 0; q < step; q += 16) v128.store(out + q, f32x4.mul(f, v128.load(from + q)))
+        out += step
+        from += rs
       }
-    } else if (live == 8 && rowStride == 1) {
-      const cs = <usize>colStride << 2
-      const blocks = rows & ~3
-      for (let k = 0; k < blocks; k += 4) {
-        transpose4(from, from + cs, from + 2 * cs, from + 3 * cs, out, 32, f)
-        const low = from + 4 * cs
-        transpose4(low, low + cs, low + 2 * cs, low + 3 * cs, out + 16, 32, f)
-        from += 16
-        out += 128
-      }
-      for (let k = blocks; k < rows; k++) {
-        for (let r = 0; r < 8; r++) store<f32>(out + (<usize>r << 2), factor * load<f32>(from + <usize>r * cs))
-        from += 4
-        out += 32
-      }
-    } else {
-      for (let k = 0; k < rows; k++) {
-        const row = at(from, k, rowStride)
-        for (let r = 0; r < 8; r++) {
-          store<f32>(out, r < live ? factor * load<f32>(at(row, r, colStride)) : 0)
-          out += 4
+    } else
+      for (let q = 0; q < width; q += 4) {
+        const live = min(cols - j - q, 4)
+        let out = at(panel, q, 1)
+        let from = at(first, q, colStride)
+        let k = 0
+        if (live == 4 && rowStride == 1)
+          for (; k + 4 <= rows; k += 4) {
+            transpose4(from, from + cs, from + 2 * cs, from + 3 * cs, out, step, f)
+            from += 16
+            out += 4 * step
+          }
+        for (; k < rows; k++) {
+          for (let r = 0; r < 4; r++) store<f32>(at(out, r, 1), r < live ? factor * load<f32>(from + <usize>r * cs) : 0)
+          out += step
+          from += rs
         }
       }
-    }
   }
 }
 

@@ -1,7 +1,10 @@
 // Products with one row: memory-bound, so everything is read once. And what is done to single rows.
 
-import { fma } from './tile'
+import { TILE_COLS, fma } from './tile'
 
+/** Bytes of a row of a panel. */
+// @ts-ignore: decorator
+@inline const ROW: usize = TILE_COLS * 4
 /** Rows longer than this are walked from end to end instead of in columns. */
 // @ts-ignore: decorator
 @inline export const LONG: i32 = 160
@@ -81,62 +84,79 @@ export function rowDots(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, 
   }
 }
 
-/** c[j] = Σ a[k]·B[k, j] for cols columns in panels of 8 (see pack.ts): one stream from end to end, eight sums in flight. */
+/**
+ * c[j] = Σ a[k]·B[k, j] for cols columns in panels of TILE_COLS (see pack.ts): one stream from end to end, eight or twelve sums in
+ * flight.
+ */
 export function rowPanels(cols: i32, depth: i32, a: usize, panels: usize, c: usize): void {
   let b = panels
-  for (; cols > 0; cols -= 8) {
+  for (; cols > 0; cols -= TILE_COLS) {
     let pa = a
     let s0 = f32x4.splat(0)
     let t0 = s0
+    let u0 = s0
     let s1 = s0
     let t1 = s0
+    let u1 = s0
     let s2 = s0
     let t2 = s0
+    let u2 = s0
     let s3 = s0
     let t3 = s0
+    let u3 = s0
     let x: v128
     for (let k = depth >> 2; k > 0; k--) {
       x = v128.load32_splat(pa)
       s0 = fma(x, v128.load(b), s0)
       t0 = fma(x, v128.load(b, 16), t0)
+      if (TILE_COLS > 8) u0 = fma(x, v128.load(b, 32), u0)
       x = v128.load32_splat(pa, 4)
-      s1 = fma(x, v128.load(b, 32), s1)
-      t1 = fma(x, v128.load(b, 48), t1)
+      s1 = fma(x, v128.load(b, ROW), s1)
+      t1 = fma(x, v128.load(b, ROW + 16), t1)
+      if (TILE_COLS > 8) u1 = fma(x, v128.load(b, ROW + 32), u1)
       x = v128.load32_splat(pa, 8)
-      s2 = fma(x, v128.load(b, 64), s2)
-      t2 = fma(x, v128.load(b, 80), t2)
+      s2 = fma(x, v128.load(b, 2 * ROW), s2)
+      t2 = fma(x, v128.load(b, 2 * ROW + 16), t2)
+      if (TILE_COLS > 8) u2 = fma(x, v128.load(b, 2 * ROW + 32), u2)
       x = v128.load32_splat(pa, 12)
-      s3 = fma(x, v128.load(b, 96), s3)
-      t3 = fma(x, v128.load(b, 112), t3)
+      s3 = fma(x, v128.load(b, 3 * ROW), s3)
+      t3 = fma(x, v128.load(b, 3 * ROW + 16), t3)
+      if (TILE_COLS > 8) u3 = fma(x, v128.load(b, 3 * ROW + 32), u3)
       pa += 16
-      b += 128
+      b += 4 * ROW
     }
     const left = depth & 3
     if (left > 0) {
       x = v128.load32_splat(pa)
       s0 = fma(x, v128.load(b), s0)
       t0 = fma(x, v128.load(b, 16), t0)
+      if (TILE_COLS > 8) u0 = fma(x, v128.load(b, 32), u0)
     }
     if (left > 1) {
       x = v128.load32_splat(pa, 4)
-      s1 = fma(x, v128.load(b, 32), s1)
-      t1 = fma(x, v128.load(b, 48), t1)
+      s1 = fma(x, v128.load(b, ROW), s1)
+      t1 = fma(x, v128.load(b, ROW + 16), t1)
+      if (TILE_COLS > 8) u1 = fma(x, v128.load(b, ROW + 32), u1)
     }
     if (left > 2) {
       x = v128.load32_splat(pa, 8)
-      s2 = fma(x, v128.load(b, 64), s2)
-      t2 = fma(x, v128.load(b, 80), t2)
+      s2 = fma(x, v128.load(b, 2 * ROW), s2)
+      t2 = fma(x, v128.load(b, 2 * ROW + 16), t2)
+      if (TILE_COLS > 8) u2 = fma(x, v128.load(b, 2 * ROW + 32), u2)
     }
-    b += <usize>left << 5
+    b += <usize>left * ROW
     // the order of sum4
-    s0 = f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3))
-    t0 = f32x4.add(f32x4.add(t0, t1), f32x4.add(t2, t3))
-    if (cols >= 4) v128.store(c, s0)
-    else storePart(c, cols, s0)
-    if (cols >= 8) v128.store(c, t0, 16)
-    else if (cols > 4) storePart(c + 16, cols - 4, t0)
-    c += 32
+    put(c, cols, f32x4.add(f32x4.add(s0, s1), f32x4.add(s2, s3)))
+    put(c + 16, cols - 4, f32x4.add(f32x4.add(t0, t1), f32x4.add(t2, t3)))
+    if (TILE_COLS > 8) put(c + 32, cols - 8, f32x4.add(f32x4.add(u0, u1), f32x4.add(u2, u3)))
+    c += ROW
   }
+}
+
+/** Writes the first n floats of v, all four or none. */
+function put(c: usize, n: i32, v: v128): void {
+  if (n >= 4) v128.store(c, v)
+  else if (n > 0) storePart(c, n, v)
 }
 
 /** c[j] += Σ a[k]·b[k·bRow + j]: four rows of B at a time, read from end to end, for rows too long to walk in columns. */

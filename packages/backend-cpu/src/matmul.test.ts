@@ -33,7 +33,7 @@ function run(kernels: Kernels, { transposeA, transposeB, isPacked, hasEnd, ...p 
   const c = put(new Float32Array(batch * m * n).fill(0.25))
   let packed = 0
   if (isPacked) {
-    packed = memory.alloc(packedBytes(k, n))
+    packed = memory.alloc(packedBytes(kernels, k, n))
     packPanels(kernels, k, n, b, packed)
   }
   const end = hasEnd ? { bias: put(fill(3, n)), residual: put(fill(4, batch * m * n)), form: 2 } : {}

@@ -41,7 +41,7 @@ export class Panels {
     const form = this.formOf(view.buffer, view.offset, b, k, n)
     if (++form.uses < 2) return 0
     if (form.at === 0 && !form.isRefused) {
-      form.at = this.kernels.memory.allocInPlace(packedBytes(k, n)) ?? 0
+      form.at = this.kernels.memory.allocInPlace(packedBytes(this.kernels, k, n)) ?? 0
       if (form.at !== 0) this.held.add(form)
       else if (!this.wanted.includes(form)) this.wanted.push(form)
     }
@@ -72,7 +72,7 @@ export class Panels {
   prepare(): void {
     for (const form of this.wanted.splice(0))
       try {
-        form.at = this.kernels.memory.alloc(packedBytes(form.k, form.n))
+        form.at = this.kernels.memory.alloc(packedBytes(this.kernels, form.k, form.n))
         this.held.add(form)
       } catch (error) {
         if (!(error instanceof OutOfMemoryError)) throw error

@@ -39,7 +39,8 @@ export interface Product {
 const up = (x: number, to: number): number => Math.ceil(x / to) * to
 
 /** Bytes of a matrix [k, n] packed. */
-export const packedBytes = (k: number, n: number): number => 4 * k * up(n, 8)
+export const packedBytes = (kernels: Kernels, k: number, n: number): number =>
+  4 * k * up(n, kernels.exports.panelColumns())
 
 /** Below these many flops sharing costs more than it saves (some 30 µs; one row is bound by memory, 4 bytes a flop pair). */
 const SMALL = 1_500_000
@@ -47,8 +48,9 @@ const SMALL_ROW = 500_000
 /** A chunk's least work, and chunks per thread: enough that a core which is taken away for a while does no harm. */
 const LEAST = 750_000
 const PER_THREAD = 6
-/** Height of the tiles is 5 or 6. */
+/** Multiples of the sizes of all tiles: 6×8 and 3×12. */
 const TILE_ROWS = 30
+const TILE_COLS = 24
 
 interface Grid {
   readonly group: number
@@ -70,8 +72,8 @@ function gridOf({ m, n, k, packed }: Product, batch: number, threads: number): G
   const least = m === 1 ? LEAST / 4 : LEAST
   const parts = Math.max(1, Math.min(Math.ceil(goal / batch), Math.floor(each / least)))
   // columns first: every block of rows packs the columns again, unless they are packed already
-  const narrow = packed ? 64 : 96
-  const cols = Math.min(n, up(Math.max(narrow, n / parts), 8))
+  const narrow = packed ? 72 : 96
+  const cols = Math.min(n, up(Math.max(narrow, n / parts), TILE_COLS))
   const colBlocks = Math.ceil(n / cols)
   const rows = Math.min(m, up(m / Math.max(1, Math.round(parts / colBlocks)), TILE_ROWS))
   return { group: 1, rows, cols, chunks: batch * colBlocks * Math.ceil(m / rows) }
@@ -108,9 +110,9 @@ export function runProduct(kernels: Kernels, p: Product, scratch: number): void 
   )
 }
 
-/** Writes b[k, n] as panels of 8 columns at `to`: packedBytes(k, n) bytes. */
+/** Writes b[k, n] as panels of 8 or 12 columns, as the build has them, at `to`: packedBytes(k, n) bytes. */
 export function packPanels(kernels: Kernels, k: number, n: number, b: Matrix, to: number): void {
   const parts = k * n < 65536 ? 1 : kernels.threads * PER_THREAD
-  const cols = up(n / parts, 8)
+  const cols = up(n / parts, TILE_COLS)
   kernels.run('pack', [k, n, b.at, b.row, b.column, to, cols], Math.ceil(n / cols))
 }

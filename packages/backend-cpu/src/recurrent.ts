@@ -217,7 +217,7 @@ export function recurrentEntries(
     const wide = GATES[kind] * hidden
     const state = 4 * batch * hidden
     const room = Math.max(64 * kernels.threads, productScratch(kernels, batch, wide, hidden))
-    return [state, state, 4 * batch * wide, packedBytes(hidden, wide), room]
+    return [state, state, 4 * batch * wide, packedBytes(kernels, hidden, wide), room]
   }
   const backwardSizes = (kind: Loop['kind'], length: number, batch: number, hidden: number): number[] => {
     const wide = GATES[kind] * hidden
@@ -228,7 +228,7 @@ export function recurrentEntries(
       productScratch(kernels, hidden, wide, rows),
       productScratch(kernels, batch, hidden, wide),
     )
-    return [state, state, 4 * rows * wide, packedBytes(wide, hidden), room]
+    return [state, state, 4 * rows * wide, packedBytes(kernels, wide, hidden), room]
   }
   const total = (sizes: readonly number[]): number => sizes.reduce((sum, bytes) => sum + up(bytes), 0)
 

@@ -8,7 +8,7 @@ import { WasmMemory } from './memory.js'
 import { TASKS, type Task } from './tasks.js'
 import { availableThreads, threadsRefused, WAIT_SPINS, Workers } from './threads.js'
 
-/** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 5×8 tile, multiply then add, for engines without relaxed SIMD. */
+/** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 3×12 and 5×8 tiles, multiply then add, for engines without relaxed SIMD. */
 export type Build = 'relaxed' | 'baseline'
 
 interface Exports {
@@ -16,6 +16,7 @@ interface Exports {
   matmulScratch(m: number, n: number, k: number): number
   activationBytes(format: number, m: number, k: number): number
   quantizedScratch(format: number, m: number, k: number): number
+  panelColumns(): number
   attentionJobBytes(): number
   attentionScratch(itemRows: number, dim: number, valueDim: number): number
   attentionBlock(): number

@@ -12,7 +12,7 @@ import {
   attentionBackward as backwardOn,
 } from '../src/attention-job.js'
 import type { WasmMemory } from '../src/memory.js'
-import { productScratch, runProduct } from '../src/product.js'
+import { packedBytes, packPanels, productScratch, runProduct } from '../src/product.js'
 import type { Kernels } from '../src/wasm.js'
 import { type Attention, attention, attentionBackward, type Sizes, uniform } from './oracle.js'
 
@@ -194,6 +194,106 @@ matmuls.push(
   matmulCheck([191, 13, 1030], 'rows', 'columns'),
   matmulCheck([185, 19, 600], 'columns', 'rows'),
 )
+
+const sigma = (x: number): number => 1 / (1 + Math.exp(-x))
+/** Activations by number, written from their formulas; erf by its series. */
+const activations: ((x: number) => number)[] = [
+  (x) => x,
+  (x) => {
+    // beyond 6, erf(x / √2) is ±1 to nine digits
+    let term = Math.max(-6, Math.min(6, x)) / Math.SQRT2
+    const square = term * term
+    let sum = 0
+    for (let i = 0; i < 100; i++, term *= -square / i) sum += term / (2 * i + 1)
+    return 0.5 * x * (1 + (2 / Math.sqrt(Math.PI)) * sum)
+  },
+  (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  (x) => x * sigma(1.702 * x),
+  (x) => x * sigma(x),
+  (x) => Math.max(x, 0),
+  Math.tanh,
+  sigma,
+]
+
+/** f(a · b + bias) + residual on top of what c holds or not, b as it lies and packed, which must give the same bits. */
+function endCheck(
+  [m, n, k]: [number, number, number],
+  form: number,
+  more: { bias?: boolean; residual?: boolean; add?: boolean; right?: Layout; outer?: number } = {},
+): Check {
+  const { right = 'rows', outer = 1 } = more
+  return {
+    name: `product ${outer} × ${m}×${n}×${k}, ${right}, activation ${form}${Object.keys(more).join(' ')}`,
+    run(desk) {
+      const { kernels } = desk
+      const random = uniform(form + m + n * 31 + k * 17)
+      const fill = (length: number): Float32Array => Float32Array.from({ length }, random)
+      const rs = strides(right, k, n)
+      // the inner axis of the batch repeats a
+      const inner = outer > 1 ? 2 : 1
+      const count = outer * inner
+      const a = fill(outer * m * k)
+      const b = fill(rs.size)
+      const bias = more.bias ? fill(n) : null
+      const residual = more.residual ? fill(count * m * n) : null
+      const before = fill(count * m * n)
+      const atA = desk.put(a)
+      const atB = desk.put(b)
+      const matrix = { at: atB, row: rs.row, column: rs.column }
+      const packed = desk.bytes(packedBytes(kernels, k, n))
+      packPanels(kernels, k, n, matrix, packed)
+      const results = [0, packed].map((panels) => {
+        const c = desk.put(before)
+        runProduct(
+          kernels,
+          {
+            ...{ m, n, k, outer, inner, form, add: more.add, packed: panels, b: matrix },
+            a: { at: atA, row: k, column: 1, outer: m * k },
+            c: { at: c, row: n },
+            bias: bias ? desk.put(bias) : 0,
+            residual: residual ? desk.put(residual) : 0,
+          },
+          desk.bytes(productScratch(kernels, m, n, k)),
+        )
+        return desk.get(c, count * m * n)
+      })
+      const want = before.map((old, at) => {
+        const j = at % n
+        const i = Math.floor(at / n) % m
+        const z = Math.floor(at / n / m / inner)
+        let sum = more.add ? old : 0
+        for (let d = 0; d < k; d++) sum += a[(z * m + i) * k + d] * b[d * rs.row + j * rs.column]
+        return activations[form](sum + (bias ? bias[j] : 0)) + (residual ? residual[at] : 0)
+      })
+      for (const got of results) close('c', got, want, 1e-5 * Math.max(1, k / 300))
+      // one row is summed in another order where dot products of neighbours are not to be had
+      if (m > 1 || right === 'columns') assert.deepEqual(results[1], results[0])
+    },
+  }
+}
+
+const ends: Check[] = []
+for (let form = 0; form < activations.length; form++)
+  for (const [m, n, k] of [
+    [1, 7, 9],
+    [5, 13, 6],
+    [23, 41, 12],
+  ] as [number, number, number][])
+    ends.push(endCheck([m, n, k], form, { bias: true, residual: form % 2 === 0 }))
+for (const right of LAYOUTS)
+  for (const m of [1, 2, 3, 4, 11, 12, 13, 26])
+    for (const n of [1, 4, 11, 12, 13, 24, 47, 48])
+      ends.push(endCheck([m, n, 7 + (n % 5)], (m + n) % 8, { right, bias: n % 2 === 0 }))
+for (const right of LAYOUTS)
+  ends.push(
+    endCheck([14, 530, 520], 0, { right, residual: true }),
+    endCheck([190, 20, 515], 1, { right, bias: true }),
+    endCheck([9, 11, 5], 0, { right, add: true }),
+    endCheck([1, 11, 5], 4, { right, add: true, bias: true, residual: true }),
+    endCheck([6, 17, 30], 2, { right, outer: 3, residual: true }),
+    endCheck([3, 5, 0], 2, { right, bias: true, residual: true }),
+    endCheck([3, 5, 0], 0, { right, add: true }),
+  )
 
 /** How the tensors lie in memory: [batch, head, position, dim], [batch, position, head, dim] or [batch, head, dim, position] seen through strides. */
 type Order = 'heads first' | 'positions first' | 'columns first'
@@ -618,6 +718,7 @@ for (const b of [1, 2])
 
 export const checks: Check[] = [
   ...matmuls,
+  ...ends,
   ...attentions,
   {
     name: 'fully masked rows give exact zeros and no gradient, and hidden keys get none',
