@@ -158,6 +158,8 @@ describe('attention', () => {
     { name: 'grouped', q: [2, 4, 11, 8], k: [2, 2, 11, 8], v: [2, 2, 11, 8] },
     { name: 'cross', q: [1, 2, 3, 4], k: [1, 1, 17, 4], v: [1, 1, 17, 4] },
     { name: 'one query', q: [2, 2, 1, 8], k: [2, 2, 13, 8], v: [2, 2, 13, 8] },
+    { name: 'one query of grouped heads', q: [2, 4, 1, 8], k: [2, 2, 13, 8], v: [2, 2, 13, 5] },
+    { name: 'one query of many heads', q: [1, 6, 1, 4], k: [1, 1, 13, 4], v: [1, 1, 13, 4] },
   ]
   const forms: [
     string,

@@ -698,6 +698,10 @@ attentions.push(
       sinkTokens: 2,
     },
   }),
+  attentionCheck('bias and mask of every query, several items of one head', {
+    ...{ ...long, dim: 4, valueDim: 4, causal: true, window: [250, 0], bias: [1, 1, 300, 300] },
+    mask: { shape: [1, 1, 300, 300], allowed: (_b, _h, q, k) => (q * 3 + k * 7) % 11 > 2 },
+  }),
   attentionCheck('everything at once', {
     ...{ ...long, batch: 2, heads: 4, kvHeads: 2, queries: 93, keys: 280, dim: 12, valueDim: 5, offset: 180 },
     ...{ sink: true, window: [100, 0], sinkTokens: 3, softcap: 2, scale: 1, bias: [1, 4, 93, 280] },
