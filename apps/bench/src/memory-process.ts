@@ -1,5 +1,6 @@
 // The process behind a memory case: one runner, one attention. It prints what it took.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { sizes } from '@heed/conformance'
 import { backends } from './backends.js'
 import { attention } from './cases/attention.js'
 import { oneLine } from './errors.js'
@@ -26,9 +27,10 @@ async function measure({ runner: name, threads, work }: MemoryRequest): Promise<
   const maker = [...backends, ...peers].find((m) => m.name === name)
   if (!maker) throw new Error(`no runner ${name}`)
   const runner = await maker.make(threads)
-  const asked = attention(work.length, true)
+  const [size] = sizes.attention
+  const asked = attention({ ...size, length: work.length, causal: true })
   const inputs = asked.inputs()
-  const small = attention(16, true)
+  const small = attention({ ...size, length: 16 })
   const prepare = runner.can.attention
   if (!prepare) throw new Error('has no attention')
   await runner.enter?.()

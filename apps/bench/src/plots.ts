@@ -46,7 +46,7 @@ export const caseSection = (r: CaseResult): string =>
     .map((line) => `<p>${safe(line)}</p>`)
     .join('')}</section>`
 
-const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [760, 340, 56, 150, 12, 40]
+const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [780, 340, 74, 156, 12, 40]
 
 interface Series {
   readonly name: string
@@ -212,6 +212,7 @@ h1 { font-size: 1.5em; margin: 0 0 .3em } h3 { margin: 1.5em 0 .3em; font-size: 
 table.bars { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 .bars th, .bars td { font-weight: normal; padding: 2px 0 2px 10px; text-align: right; white-space: nowrap }
 .bars th:first-child { text-align: left; padding-left: 0 } .bars thead th { color: var(--soft); font-size: .85em }
+.bars td:nth-child(3) { min-width: 5.6em } .bars td:nth-child(4) { min-width: 3.8em } .bars td.spread { min-width: 10.5em }
 .bars .ours th { font-weight: 600 } .bars .bar { width: 100%; min-width: 48px }
 .bar div { position: relative } .bar i { display: block; height: 16px; min-width: 1px; background: var(--peer) } .ours .bar i { background: var(--ours) }
 .bar b { position: absolute; top: 7px; min-width: 1px; height: 2px; background: var(--ink) }

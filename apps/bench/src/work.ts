@@ -69,7 +69,7 @@ export interface Case {
   /** At most so many rounds: for work that is a process each time. */
   readonly rounds?: number
   /** Left out with --quick. */
-  readonly slow?: true
+  readonly slow?: boolean
   /** Why some runner is not asked, by its name without threads: 'ort-web/wasm' or the library alone, 'tfjs'. */
   readonly without?: Readonly<Record<string, string>>
   /** Floating point operations of one run; 0 where they are not what counts. */

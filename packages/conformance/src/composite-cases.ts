@@ -7,6 +7,7 @@ import type { AttentionOptions, Tensor } from '@heed/tensor'
 import * as t from '@heed/tensor'
 import { bools, type CaseSpec, distinct, given, ids, normals, positives, probabilities } from './case.js'
 import { normal, stream } from './draw.js'
+import { layerNormSizes, productSizes, softmaxSizes } from './sizes.js'
 import type { Family } from './tolerances.js'
 
 interface Entry {
@@ -174,6 +175,7 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
     family: 'softmax',
     cases: [
       ...softmaxes((x, axis) => t.softmax(x, { axis })),
+      ...softmaxSizes,
       { name: 'mask', inputs: [normals(4, 9), bools(4, 9)], run: (x, m) => t.softmax(x, { mask: m }) },
       {
         name: 'fully masked row',
@@ -199,6 +201,7 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
   layerNorm: {
     family: 'norm',
     cases: [
+      ...layerNormSizes,
       {
         name: 'rows',
         inputs: [normals(5, 33), normals(33), normals(33)],
@@ -298,6 +301,7 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         inputs: [normals(5, 9), normals(7, 9), normals(7)],
         run: (x, w, b) => t.linear(x, t.transpose(w), b),
       },
+      ...productSizes,
     ],
   },
   dequantize: { family: 'arithmetic', cases: dequantized },

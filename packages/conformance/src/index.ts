@@ -17,5 +17,6 @@ export {
   withoutComposites,
 } from './properties.js'
 export { type ConformanceResult, type How, type RunOptions, runCase, runConformance } from './run.js'
+export { type AttentionSize, type ProductSize, type RowsSize, sizes } from './sizes.js'
 export { type TestBackendOptions, type TestRunner, testBackend } from './test-backend.js'
 export { type Family, type ToleranceEntry, tolerances } from './tolerances.js'

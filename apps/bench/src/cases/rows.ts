@@ -1,12 +1,13 @@
 /** What is done row by row, and the smallest op there is: what it costs to ask for anything at all. */
+import { type RowsSize, sizes } from '@heed/conformance'
 import { layerNorm, softmaxExpected } from '../oracle.js'
 import { noise } from '../random.js'
 import type { Case, Inputs, WorkOf } from '../work.js'
 
-function softmax(rows: number, columns: number): Case {
+function softmax({ name, rows, columns }: RowsSize): Case {
   const work: WorkOf<'softmax'> = { kind: 'softmax', rows, columns }
   return {
-    name: `softmax/${rows}x${columns}`,
+    name,
     work,
     flops: 0,
     inputs: () => ({ x: noise(rows * columns, 1) }),
@@ -14,9 +15,9 @@ function softmax(rows: number, columns: number): Case {
   }
 }
 
-function norm(rows: number, columns: number): Case {
+function norm({ name, rows, columns }: RowsSize): Case {
   return {
-    name: `layerNorm/${rows}x${columns}`,
+    name,
     work: { kind: 'layerNorm', rows, columns },
     flops: 0,
     inputs: () => ({ x: noise(rows * columns, 1), w: noise(columns, 2, 0.1, 1), b: noise(columns, 3) }),
@@ -56,10 +57,8 @@ const chain: Case = {
 }
 
 export const rowCases: readonly Case[] = [
-  softmax(1536, 128),
-  softmax(512, 2048),
-  norm(128, 768),
-  norm(512, 768),
+  ...sizes.softmax.map(softmax),
+  ...sizes.layerNorm.map(norm),
   dispatch,
   chain,
 ]
