@@ -1,211 +1,4 @@
-// Elementwise float32 kernels over two axes: `rows` runs of n elements. Operands have a row stride and a step of any size (0
-// repeats), in elements; the output is contiguous. Which op runs is a number that the loops see as a constant, so that every
-// combination of op and steps becomes a loop of its own.
-
-import { erf4, expAny4, tanh4 } from './functions'
-
-// ops of binary(): the order is known to src/elementwise.ts
-// @ts-ignore: decorator
-@inline const ADD: i32 = 0
-// @ts-ignore: decorator
-@inline const SUB: i32 = 1
-// @ts-ignore: decorator
-@inline const MUL: i32 = 2
-// @ts-ignore: decorator
-@inline const DIV: i32 = 3
-// @ts-ignore: decorator
-@inline const MAX: i32 = 4
-
-// @ts-ignore: decorator
-@inline function two(op: i32, x: v128, y: v128): v128 {
-  if (op == ADD) return f32x4.add(x, y)
-  if (op == SUB) return f32x4.sub(x, y)
-  if (op == MUL) return f32x4.mul(x, y)
-  if (op == DIV) return f32x4.div(x, y)
-  return f32x4.max(x, y)
-}
-
-// @ts-ignore: decorator
-@inline function first(v: v128): f32 {
-  return f32x4.extract_lane(v, 0)
-}
-
-// @ts-ignore: decorator
-@inline function gather4(at: usize, step: usize): v128 {
-  let v = v128.load32_zero(at)
-  v = v128.load_lane<f32>(at + step, v, 1)
-  v = v128.load_lane<f32>(at + 2 * step, v, 2)
-  return v128.load_lane<f32>(at + 3 * step, v, 3)
-}
-
-// @ts-ignore: decorator
-@inline function binaryLoop(op: i32, rows: i32, n: i32, a: usize, aRow: usize, aStep: usize, b: usize, bRow: usize, bStep: usize, c: usize): void {
-  const whole = n & ~3
-  for (let r = 0; r < rows; r++) {
-    let pa = a
-    let pb = b
-    if (aStep == 4 && bStep == 4) {
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, two(op, v128.load(pa), v128.load(pb)))
-        pa += 16
-        pb += 16
-        c += 16
-      }
-    } else if (aStep == 4 && bStep == 0) {
-      const y = v128.load32_splat(pb)
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, two(op, v128.load(pa), y))
-        pa += 16
-        c += 16
-      }
-    } else if (aStep == 0 && bStep == 4) {
-      const x = v128.load32_splat(pa)
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, two(op, x, v128.load(pb)))
-        pb += 16
-        c += 16
-      }
-    } else {
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, two(op, gather4(pa, aStep), gather4(pb, bStep)))
-        pa += 4 * aStep
-        pb += 4 * bStep
-        c += 16
-      }
-    }
-    for (let i = whole; i < n; i++) {
-      store<f32>(c, first(two(op, v128.load32_splat(pa), v128.load32_splat(pb))))
-      pa += aStep
-      pb += bStep
-      c += 4
-    }
-    a += aRow
-    b += bRow
-  }
-}
-
-/** c = a ∘ b. */
-export function binary(op: i32, rows: i32, n: i32, a: usize, aRow: i32, aStep: i32, b: usize, bRow: i32, bStep: i32, c: usize): void {
-  const ar = <usize>aRow << 2
-  const as = <usize>aStep << 2
-  const br = <usize>bRow << 2
-  const bs = <usize>bStep << 2
-  switch (op) {
-    case ADD: binaryLoop(ADD, rows, n, a, ar, as, b, br, bs, c); break
-    case SUB: binaryLoop(SUB, rows, n, a, ar, as, b, br, bs, c); break
-    case MUL: binaryLoop(MUL, rows, n, a, ar, as, b, br, bs, c); break
-    case DIV: binaryLoop(DIV, rows, n, a, ar, as, b, br, bs, c); break
-    default: binaryLoop(MAX, rows, n, a, ar, as, b, br, bs, c)
-  }
-}
-
-// ops of unary()
-// @ts-ignore: decorator
-@inline const NEG: i32 = 0
-// @ts-ignore: decorator
-@inline const SQRT: i32 = 1
-// @ts-ignore: decorator
-@inline const EXP: i32 = 2
-// @ts-ignore: decorator
-@inline const TANH: i32 = 3
-// @ts-ignore: decorator
-@inline const ERF: i32 = 4
-
-// @ts-ignore: decorator
-@inline function one(op: i32, x: v128): v128 {
-  if (op == NEG) return f32x4.neg(x)
-  if (op == SQRT) return f32x4.sqrt(x)
-  if (op == EXP) return expAny4(x)
-  if (op == TANH) return tanh4(x)
-  return erf4(x)
-}
-
-// @ts-ignore: decorator
-@inline function unaryLoop(op: i32, rows: i32, n: i32, a: usize, aRow: usize, aStep: usize, c: usize): void {
-  const whole = n & ~3
-  for (let r = 0; r < rows; r++) {
-    let pa = a
-    if (aStep == 4)
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, one(op, v128.load(pa)))
-        pa += 16
-        c += 16
-      }
-    else
-      for (let i = 0; i < whole; i += 4) {
-        v128.store(c, one(op, gather4(pa, aStep)))
-        pa += 4 * aStep
-        c += 16
-      }
-    for (let i = whole; i < n; i++) {
-      store<f32>(c, first(one(op, v128.load32_splat(pa))))
-      pa += aStep
-      c += 4
-    }
-    a += aRow
-  }
-}
-
-/** Rows of c = f(a): words op, rows of a chunk, rows, n, a, row and step of a, c. */
-export function unaryChunk(job: usize, chunk: i32): void {
-  const op = load<i32>(job)
-  const size = load<i32>(job, 4)
-  const first = chunk * size
-  const rows = min(size, load<i32>(job, 8) - first)
-  const n = load<i32>(job, 12)
-  const ar = load<usize>(job, 20) << 2
-  const as = load<usize>(job, 24) << 2
-  const a = load<usize>(job, 16) + <usize>first * ar
-  const c = load<usize>(job, 28) + (<usize>(first * n) << 2)
-  switch (op) {
-    case NEG: unaryLoop(NEG, rows, n, a, ar, as, c); break
-    case SQRT: unaryLoop(SQRT, rows, n, a, ar, as, c); break
-    case EXP: unaryLoop(EXP, rows, n, a, ar, as, c); break
-    case TANH: unaryLoop(TANH, rows, n, a, ar, as, c); break
-    default: unaryLoop(ERF, rows, n, a, ar, as, c)
-  }
-}
-
-/** c (bytes) = a < b (op 0), a ≤ b (1), a = b (2). */
-export function compare(op: i32, rows: i32, n: i32, a: usize, aRow: i32, aStep: i32, b: usize, bRow: i32, bStep: i32, c: usize): void {
-  const as = <usize>aStep << 2
-  const bs = <usize>bStep << 2
-  for (let r = 0; r < rows; r++) {
-    let pa = a
-    let pb = b
-    for (let i = 0; i < n; i++) {
-      const x = load<f32>(pa)
-      const y = load<f32>(pb)
-      store<u8>(c, op == 0 ? u8(x < y) : op == 1 ? u8(x <= y) : u8(x == y))
-      pa += as
-      pb += bs
-      c++
-    }
-    a += <usize>aRow << 2
-    b += <usize>bRow << 2
-  }
-}
-
-/** out = c ? a : b with bytes c. */
-export function choose(rows: i32, n: i32, c: usize, cRow: i32, cStep: i32, a: usize, aRow: i32, aStep: i32, b: usize, bRow: i32, bStep: i32, out: usize): void {
-  const as = <usize>aStep << 2
-  const bs = <usize>bStep << 2
-  for (let r = 0; r < rows; r++) {
-    let pc = c
-    let pa = a
-    let pb = b
-    for (let i = 0; i < n; i++) {
-      store<f32>(out, select<f32>(load<f32>(pa), load<f32>(pb), load<u8>(pc)))
-      pc += cStep
-      pa += as
-      pb += bs
-      out += 4
-    }
-    c += cRow
-    a += <usize>aRow << 2
-    b += <usize>bRow << 2
-  }
-}
+// Sums and maxima of float32 over two axes: `rows` runs of n elements with a row stride and a step of any size, in elements.
 
 /** Adds rows × n elements of x to float64 sums: element (r, i) goes to acc + 8·(r·accRow + i·accStep). */
 export function sumInto(rows: i32, n: i32, x: usize, xRow: i32, xStep: i32, acc: usize, accRow: i32, accStep: i32): void {
@@ -294,5 +87,48 @@ export function maxInto(rows: i32, n: i32, x: usize, xRow: i32, xStep: i32, y: u
     }
     x += <usize>xRow << 2
     y += <usize>yRow << 2
+  }
+}
+
+/**
+ * Part of a sum (op 0) or maximum (1) of rows × n elements whose result lies in one piece. Words: op, rows, n, along (0: rows are shared,
+ * 1: columns, 2: the one row), numbers of a chunk, x, its row and step, result (float32), its row and step, and float64 sums, laid out as
+ * the result. Along 2 every chunk of a sum leaves one float64 for itself.
+ */
+export function reduceChunk(job: usize, chunk: i32): void {
+  const op = load<i32>(job)
+  let rows = load<i32>(job, 4)
+  let n = load<i32>(job, 8)
+  const along = load<i32>(job, 12)
+  const per = load<i32>(job, 16)
+  let x = load<usize>(job, 20)
+  const xRow = load<i32>(job, 24)
+  const xStep = load<i32>(job, 28)
+  let y = load<usize>(job, 32)
+  const yRow = load<i32>(job, 36)
+  const yStep = load<i32>(job, 40)
+  let acc = load<usize>(job, 44)
+  const first = chunk * per
+  // how many results this chunk has, all neighbours
+  let made = 1
+  if (along == 0) {
+    rows = made = min(per, rows - first)
+    x += <usize>(first * xRow) << 2
+  } else {
+    n = min(per, n - first)
+    x += <usize>(first * xStep) << 2
+    if (along == 1) made = n
+  }
+  const to = along == 2 ? chunk : first
+  y += <usize>to << 2
+  acc += <usize>to << 3
+  if (op) {
+    const low = f32.reinterpret_i32(0xff800000)
+    for (let i = 0; i < made; i++) store<f32>(y + (<usize>i << 2), low)
+    maxInto(rows, n, x, xRow, xStep, y, yRow, yStep)
+  } else {
+    memory.fill(acc, 0, <usize>made << 3)
+    sumInto(rows, n, x, xRow, xStep, acc, yRow, yStep)
+    if (along < 2) roundSums(made, acc, y)
   }
 }

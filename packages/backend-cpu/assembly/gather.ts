@@ -2,16 +2,25 @@
 
 /** n elements of `bytes` (1, 2, 4 or 8) from `from` on, `step` bytes apart, to neighbours at `to`. */
 function line(from: usize, step: usize, n: i32, to: usize, bytes: i32): void {
-  if (step == <usize>bytes) copyBytes(to, from, <usize>n * bytes)
-  else
-    for (; n > 0; n--) {
-      if (bytes == 4) store<u32>(to, load<u32>(from))
-      else if (bytes == 1) store<u8>(to, load<u8>(from))
-      else if (bytes == 8) store<u64>(to, load<u64>(from))
-      else store<u16>(to, load<u16>(from))
-      from += step
-      to += bytes
+  if (step == <usize>bytes) {
+    copyBytes(to, from, <usize>n * bytes)
+    return
+  }
+  if (step == 0 && bytes == 4) {
+    const x = v128.load32_splat(from)
+    for (; n >= 4; n -= 4) {
+      v128.store(to, x)
+      to += 16
     }
+  }
+  for (; n > 0; n--) {
+    if (bytes == 4) store<u32>(to, load<u32>(from))
+    else if (bytes == 1) store<u8>(to, load<u8>(from))
+    else if (bytes == 8) store<u64>(to, load<u64>(from))
+    else store<u16>(to, load<u16>(from))
+    from += step
+    to += bytes
+  }
 }
 
 /** Like memory.copy, without its call where little is copied. */

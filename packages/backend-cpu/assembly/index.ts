@@ -7,7 +7,7 @@ export { attentionJobBytes } from './attention-job'
 export { attentionScratch } from './attention'
 export { attentionBlock, attentionGradientScratch } from './attention-backward'
 export { controlBytes, runAlone, runShared, work } from './parallel'
-export { binary, choose, compare, maxInto, roundSums, sumInto, } from './elementwise'
+export { maxInto, roundSums, sumInto } from './elementwise'
 
 /** First byte that belongs to the caller. */
 export function heapBase(): usize {

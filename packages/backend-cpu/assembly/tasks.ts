@@ -3,9 +3,10 @@
 
 import { matmulChunk, packChunk } from './matmul'
 import { activationChunk } from './activations'
+import { chainChunk } from './chain'
 import { attentionChunk } from './attention'
 import { attentionDeltaChunk, attentionGradientChunk, attentionSumChunk } from './attention-backward'
-import { unaryChunk } from './elementwise'
+import { reduceChunk } from './elementwise'
 import { copyChunk, takeAddChunk, takeChunk } from './gather'
 import { adamChunk } from './optimizer'
 import { cellBackChunk, cellChunk } from './recurrent'
@@ -21,7 +22,7 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 11: attentionDeltaChunk(job, chunk); break
     case 12: attentionGradientChunk(job, chunk, scratch); break
     case 13: attentionSumChunk(job, chunk); break
-    case 20: unaryChunk(job, chunk); break
+    case 20: chainChunk(job, chunk, scratch); break
     case 21: activationChunk(job, chunk); break
     case 22: softmaxChunk(job, chunk, scratch); break
     case 23: normChunk(job, chunk); break
@@ -33,6 +34,7 @@ export function dispatch(task: i32, job: usize, chunk: i32, scratch: usize): voi
     case 29: ropeChunk(job, chunk); break
     case 30: cellChunk(job, chunk); break
     case 31: cellBackChunk(job, chunk); break
+    case 32: reduceChunk(job, chunk); break
     case 60: roundChunk(job, chunk); break
     case 61: quantizedChunk(job, chunk, scratch); break
     default: unreachable()

@@ -14,6 +14,7 @@ import {
   ValueError,
 } from '@heed/tensor'
 import { attentionEntries } from './attention.js'
+import { Chains } from './chain.js'
 import { elementwiseEntries } from './elementwise.js'
 import { OutOfMemoryError } from './errors.js'
 import { FUSED, fuse } from './fuse.js'
@@ -105,7 +106,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   const kernels = await instantiate(options)
   const panels = new Panels(kernels)
   const products = new Products(kernels, panels)
-  const elementwise = elementwiseEntries(kernels)
+  const elementwise = { ...elementwiseEntries(kernels), ...new Chains(kernels).entries() }
   const fused = productEntry(products, elementwise.add.run)
   const quantized = quantizedEntry(kernels)
   const table: KernelTable = {

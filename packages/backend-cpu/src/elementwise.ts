@@ -1,9 +1,10 @@
 /**
- * Elementwise primitives, sums and maxima of float32 on WASM loops. Shapes are walked here: axes that walk as one are merged, the
+ * Sums and maxima of float32, and copies into a cache, on WASM loops. Shapes are walked here: axes that walk as one are merged, the
  * last two go to the kernel, the others are looped over. Integers and booleans, small and rare, keep the plain loops.
  */
 import { type Kernel, type KernelCall, type KernelEntry, referenceKernels, type View } from '@heed/tensor'
 import { pointer } from './pointer.js'
+import { shares } from './rows.js'
 import type { Kernels } from './wasm.js'
 
 /** What all calls of one step share: the sizes and steps of the two inner axes per operand, and the loops around them. */
@@ -82,10 +83,10 @@ function cached(key: View, like: View, operands: readonly View[]): Walk {
   return walk
 }
 
-const FLOAT = [4, 4, 4]
-/** Elements of a row of a long run, and such rows in a chunk: some 30 µs of work. */
-const RUN = 2048
-const ROWS = 8
+const FLOAT = [4, 4]
+/** Numbers of a long row that get a sum of their own, whatever the number of threads. */
+const PIECE = 16384
+const product = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1)
 
 export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry> {
   const wasm = kernels.exports
@@ -104,68 +105,38 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
       else if (inputs[0].size > 0 || call.outputs[0].size > 0) run(call)
     },
   })
-  const binary = (name: 'add' | 'sub' | 'mul' | 'div' | 'maximum', op: number) =>
-    entry(name, ({ inputs: [a, b], outputs: [c] }) => {
-      if (c.size === 0) return
-      const walk = cached(c, c, [c, a, b])
-      const [, x, y] = walk.inner
-      each(walk, [pointer(c), pointer(a), pointer(b)], FLOAT, ([pc, pa, pb]) =>
-        wasm.binary(op, walk.rows, walk.n, pa, x.row, x.step, pb, y.row, y.step, pc),
-      )
-    })
-  const compare = (name: 'less' | 'lessEqual' | 'equal', op: number) =>
-    entry(name, ({ inputs: [a, b], outputs: [c] }) => {
-      if (c.size === 0) return
-      const walk = cached(c, c, [c, a, b])
-      const [, x, y] = walk.inner
-      each(walk, [pointer(c), pointer(a), pointer(b)], [1, 4, 4], ([pc, pa, pb]) =>
-        wasm.compare(op, walk.rows, walk.n, pa, x.row, x.step, pb, y.row, y.step, pc),
-      )
-    })
-  const unary = (name: 'neg' | 'sqrt' | 'exp' | 'tanh' | 'erf', op: number) =>
-    entry(name, ({ inputs: [a], outputs: [c] }) => {
-      const walk = cached(c, c, [c, a])
-      const [, x] = walk.inner
-      // one long run becomes rows that threads can share
-      const isRun = walk.rows === 1 && x.step === 1 && walk.n > RUN
-      each(walk, [pointer(c), pointer(a)], FLOAT, ([pc, pa]) => {
-        const whole = isRun ? walk.n - (walk.n % RUN) : 0
-        if (whole > 0)
-          kernels.run('unary', [op, ROWS, whole / RUN, RUN, pa, RUN, 1, pc], Math.ceil(whole / RUN / ROWS))
-        if (walk.n > whole) {
-          const [pr, cr] = [pa + 4 * whole, pc + 4 * whole]
-          kernels.run('unary', [op, walk.rows, walk.rows, walk.n - whole, pr, x.row, x.step, cr], 1)
-        }
-      })
-    })
+  /** A sum (op 0) or maximum (1) over two axes with a result in one piece, shared between threads; says whether it was one. */
+  const reduce = (op: number, x: View, y: View, acc: number, room: number): boolean => {
+    const walk = cached(y, x, [x, y])
+    const { rows, n, inner } = walk
+    const [from, to] = inner
+    if (walk.outer.length > 0) return false
+    let along = -1
+    // results side by side: one a row, one a column, or one of a single row
+    if (to.step === 0 && (to.row === 1 || rows === 1)) along = 0
+    if (to.step === 1 && to.row === 0) along = 1
+    if (op === 0 && along === 0 && rows === 1 && n > PIECE && room >= 8 * Math.ceil(n / PIECE)) along = 2
+    if (along < 0) return false
+    const items = along === 0 ? rows : n
+    const shared = along === 2 ? { per: PIECE, chunks: Math.ceil(n / PIECE) } : null
+    const { per, chunks } = shared ?? shares(kernels, items, (0.3 * rows * n) / items, along === 1 ? 16 : 1)
+    const words = [op, rows, n, along, per, pointer(x), from.row, from.step, pointer(y), to.row, to.step, acc]
+    kernels.run('reduce', words, chunks)
+    if (along < 2) return true
+    let sum = 0
+    for (const piece of new Float64Array(kernels.memory.buffer, acc, chunks)) sum += piece
+    ;(y.data as Float32Array)[y.offset] = sum
+    return true
+  }
   return {
-    add: binary('add', 0),
-    sub: binary('sub', 1),
-    mul: binary('mul', 2),
-    div: binary('div', 3),
-    maximum: binary('maximum', 4),
-    neg: unary('neg', 0),
-    sqrt: unary('sqrt', 1),
-    exp: unary('exp', 2),
-    tanh: unary('tanh', 3),
-    erf: unary('erf', 4),
-    less: compare('less', 0),
-    lessEqual: compare('lessEqual', 1),
-    equal: compare('equal', 2),
-    where: entry('where', ({ inputs: [k, a, b], outputs: [c] }) => {
-      if (c.size === 0) return
-      const walk = cached(c, c, [c, k, a, b])
-      const [, m, x, y] = walk.inner
-      each(walk, [pointer(c), pointer(k), pointer(a), pointer(b)], [4, 1, 4, 4], ([pc, pk, pa, pb]) =>
-        wasm.choose(walk.rows, walk.n, pk, m.row, m.step, pa, x.row, x.step, pb, y.row, y.step, pc),
-      )
-    }),
     // sums are kept in double, as everywhere
     sum: entry(
       'sum',
       ({ inputs: [x], outputs: [y], scratch }) => {
         if (y.size === 0) return
-        const acc = pointer(scratch as View)
+        const room = scratch as View
+        const acc = pointer(room)
+        if (x.size > 0 && reduce(0, x, y, acc, room.size)) return
         new Float64Array(kernels.memory.buffer, acc, y.size).fill(0)
         if (x.size > 0) {
           const walk = cached(y, x, [x, y])
@@ -176,7 +147,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
         }
         wasm.roundSums(y.size, acc, pointer(y))
       },
-      ({ to: [y] }) => 8 * y.shape.reduce((p, d) => p * d, 1),
+      ({ from: [x], to: [y] }) => 8 * Math.max(product(y.shape), Math.ceil(product(x.shape) / PIECE)),
     ),
     // a cache is mostly copied: whole rows at a time, whatever the dtype
     update: {
@@ -212,6 +183,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
     },
     max: entry('max', ({ inputs: [x], outputs: [y] }) => {
       if (y.size === 0) return
+      if (x.size > 0 && reduce(1, x, y, 0, 0)) return
       const out = y.data as Float32Array
       out.fill(Number.NEGATIVE_INFINITY, y.offset, y.offset + y.size)
       if (x.size === 0) return

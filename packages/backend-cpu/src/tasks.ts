@@ -6,7 +6,7 @@ export const TASKS = {
   attentionDelta: 11,
   attentionGradient: 12,
   attentionSum: 13,
-  unary: 20,
+  chain: 20,
   activation: 21,
   softmax: 22,
   norm: 23,
@@ -18,6 +18,7 @@ export const TASKS = {
   rope: 29,
   cell: 30,
   cellBack: 31,
+  reduce: 32,
   round: 60,
   quantized: 61,
 } as const

@@ -34,7 +34,7 @@ it('wakes workers of a page', async () => {
   await until(() => words[parked] === 1)
   const at = kernels.memory.alloc(4 * 2048 * 64)
   await until(() => {
-    kernels.run('unary', [2, 1, 64, 2048, at, 2048, 1, at], 64)
+    kernels.run('activation', [64 * 2048, 2048, 7, at, at, 0], 64)
     return words[left] === -2
   })
   kernels.stop()

@@ -43,7 +43,7 @@ describe('threads', () => {
     const at = kernels.memory.alloc(4 * 2048 * 64)
     // jobs wake it; with nothing more to do it sleeps again
     await until(() => {
-      kernels.run('unary', [2, 1, 64, 2048, at, 2048, 1, at], 64)
+      kernels.run('activation', [64 * 2048, 2048, 7, at, at, 0], 64)
       // one claim too many of each: both looked for work
       return words[left] === -2
     })

@@ -21,7 +21,6 @@ interface Exports {
   attentionScratch(itemRows: number, dim: number, valueDim: number): number
   attentionBlock(): number
   attentionGradientScratch(dim: number, valueDim: number): number
-  binary(op: number, rows: number, n: number, ...operands: number[]): void
   controlBytes(): number
   runAlone(task: number, job: number, chunks: number, scratch: number): void
   runShared(
@@ -33,8 +32,6 @@ interface Exports {
     stride: number,
     spins: number,
   ): void
-  compare(op: number, rows: number, n: number, ...operands: number[]): void
-  choose(rows: number, n: number, ...operands: number[]): void
   sumInto(rows: number, n: number, ...operands: number[]): void
   roundSums(n: number, sums: number, y: number): void
   maxInto(rows: number, n: number, ...operands: number[]): void
