@@ -2,7 +2,7 @@
  * The work in Heed's words, on any backend. Results stay on the backend, as in a program that goes on with them; a result that
  * nobody reads is released, as a loop does.
  */
-import { createModel, startDecoding, type TextModel } from '@heed/models'
+import { createModel, quantize, startDecoding, type TextModel } from '@heed/models'
 import { lstm } from '@heed/nn'
 import {
   add,
@@ -13,6 +13,7 @@ import {
   grad,
   layerNorm,
   linear,
+  packedParts,
   realize,
   release,
   setBackend,
@@ -56,7 +57,8 @@ async function gpt(shape: GptShape, weights: Inputs): Promise<TextModel> {
   )
   return model
 }
-export const releaseAll = (model: TextModel) => (): void => model.parameters.forEach(release)
+export const releaseAll = (model: TextModel) => (): void =>
+  model.parameters.forEach((t) => (packedParts(t)?.parts ?? [t]).forEach(release))
 
 /** Steps of training by hand, so that one step is one run: loss, gradients, Adam, old values donated. */
 export async function heedTrainer(
@@ -164,8 +166,9 @@ export const heedAbilities = (backend: Backend): Abilities => ({
     const free = releaseAll(model)
     return { ...repeated(backend, () => model({ ids }), []), free }
   },
-  async decode({ shape, length }, weights) {
+  async decode({ shape, length, weights: format }, weights) {
     const model = await gpt(shape, weights)
+    if (format !== 'f32') await quantize(model, format)
     const ids = promptIds(shape, length + 1)
     const next = ids[length]
     const start = () => startDecoding(model, { ids: [ids.slice(0, length)] }, shape.nCtx - length)

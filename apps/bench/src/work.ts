@@ -28,7 +28,12 @@ export type Work =
   /** Logits of every position of a prompt. */
   | { readonly kind: 'prefill'; readonly shape: GptShape; readonly length: number }
   /** Logits of one more token after `length` tokens, from a cache. */
-  | { readonly kind: 'decode'; readonly shape: GptShape; readonly length: number }
+  | {
+      readonly kind: 'decode'
+      readonly shape: GptShape
+      readonly length: number
+      readonly weights: 'f32' | 'int8' | 'q4'
+    }
   /** Sentence vectors [text, width] of a BERT; the texts come as texts. */
   | { readonly kind: 'embed'; readonly texts: readonly string[]; readonly width: number }
   /** Loss, gradients and one AdamW update. */

@@ -1,18 +1,19 @@
 // Products of float rows with quantised weights: y = f(x̂·Ŵ + bias) + residual, where the format says how x is rounded to x̂.
 // packages/tensor/src/ops/quantized.ts defines the numbers and the layout of the codes; this computes the same integers.
 //
-// Integer sums are exact, so every engine finds the same ones. int8 multiplies 16-bit integers, four inputs of two outputs at
-// once: where relaxed SIMD multiplies bytes, two of them would have to stand for an activation of 14 bits, and that is no
-// faster without a dot instruction of the processor. q4 multiplies bytes where the build may: 8 products of a nibble and an
-// activation of 8 bits add up in 16 bits.
+// Integer sums are exact, so every engine finds the same ones. int8 takes its unsigned bytes out of words of 16 bits and
+// multiplies those: where relaxed SIMD multiplies bytes, two of them would have to stand for an activation of 14 bits, and
+// that is slower without a dot instruction of the processor. q4 multiplies bytes where the build may: 8 products of a nibble and
+// an activation of 8 bits add up in 16 bits. What makes codes unsigned (128, or 8) leaves the sums again: they begin at
+// −128·Σ q, or −8·Σ q.
 
 import { finish } from './matmul'
 import { MR, fma, tile } from './tile'
 import { loadPart, storePart } from './vector'
 
 // In memory because V8 builds a v128 constant again at every use: a nibble of every byte, a half's sign and its other bits
-// shifted by 3 or 13, 2^112, a nibble of every 16 bits.
-const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x8fff8fff, 0x8fffffff, 0x77800000, 0x000f000f])
+// shifted by 3 or 13, 2^112, a nibble and the lower byte of every 16 bits.
+const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x8fff8fff, 0x8fffffff, 0x77800000, 0x000f000f, 0x00ff00ff])
 
 /** Columns of a unit of work. */
 // @ts-ignore: decorator
@@ -24,7 +25,7 @@ const NIBBLES: usize = memory.data<u32>([0x0f0f0f0f, 0x8fff8fff, 0x8fffffff, 0x7
 /** Up to so many rows halves are decoded for every row again, and multiplied as they are decoded. */
 // @ts-ignore: decorator
 @inline const FEW: i32 = 4
-/** Sums of 16-bit products stay below 2^31 for so many steps of 4 inputs. */
+/** Σ w·q stays below 2^31 for so many steps of 4 inputs (what it passes on the way there may wrap around). */
 // @ts-ignore: decorator
 @inline const STEPS: i32 = 512
 /** Bytes of a block of 32 rounded activations, with its step and −8·Σ q before them. */
@@ -53,9 +54,14 @@ class Quantized {
   residual: usize
 }
 
+/** Bytes before a row of int8: its step, and where the sum over each STEPS begins. */
+// @ts-ignore: decorator
+@inline function headBytes(k: i32): usize {
+  return (<usize>((k + 4 * STEPS - 1) / (4 * STEPS)) * 4 + 19) & ~15
+}
 /** Bytes of one row of rounded activations. */
 export function activationBytes(format: i32, m: i32, k: i32): usize {
-  if (format == INT8) return 16 + (<usize>(k + 3) >> 2 << 3)
+  if (format == INT8) return headBytes(k) + (<usize>(k + 3) >> 2 << 3)
   if (format == Q4) return <usize>((k + 31) >> 5) * BLOCK
   return m > FEW ? 0 : 16 + ((<usize>k + 3) & ~3) * 4
 }
@@ -64,10 +70,9 @@ export function quantizedScratch(format: i32, m: i32, k: i32): usize {
   return format > Q4 && m > FEW ? <usize>k * 32 + 6 * 32 : 0
 }
 
-/** Adds neighbours of [a0 a1 a2 a3] and [b0 b1 b2 b3]. */
 // @ts-ignore: decorator
-@inline function pairs(a: v128, b: v128): v128 {
-  return i32x4.add(v128.shuffle<i32>(a, b, 0, 2, 4, 6), v128.shuffle<i32>(a, b, 1, 3, 5, 7))
+@inline function sumOf(v: v128): i32 {
+  return i32x4.extract_lane(v, 0) + i32x4.extract_lane(v, 1) + i32x4.extract_lane(v, 2) + i32x4.extract_lane(v, 3)
 }
 // @ts-ignore: decorator
 @inline function power(exponent: i32): f32 {
@@ -112,14 +117,24 @@ function roundInt8(k: i32, x: usize, to: usize): void {
   const finite = most < Infinity
   const e = finite ? exponentOf(most) : 0
   store<f32>(to, finite ? power(e - 12) : NaN)
-  to += 16
+  let start = to + 4
+  to += headBytes(k)
   const inverse = f32x4.splat(power(12 - e))
   const limit = i32x4.splat(8191)
-  for (; k > 0; k -= 4) {
-    const q = onGrid(load4(x, k), inverse, limit)
-    v128.store64_lane(to, i16x8.narrow_i32x4_s(q, q), 0)
-    x += 16
-    to += 8
+  while (k > 0) {
+    let sum = i32x4.splat(0)
+    for (let s = min((k + 3) >> 2, STEPS); s > 0; s--) {
+      const q = onGrid(load4(x, k), inverse, limit)
+      sum = i32x4.add(sum, q)
+      // even inputs, then odd ones, as they leave words of 16 bits
+      const words = i16x8.narrow_i32x4_s(q, q)
+      v128.store64_lane(to, v128.shuffle<i16>(words, words, 0, 2, 1, 3, 0, 2, 1, 3), 0)
+      x += 16
+      to += 8
+      k -= 4
+    }
+    store<i32>(start, -128 * sumOf(sum))
+    start += 4
   }
 }
 
@@ -149,8 +164,7 @@ function roundQ4(k: i32, x: usize, to: usize): void {
       }
       x += 16
     }
-    const two = pairs(sum, sum)
-    store<i32>(to + 4, -8 * (i32x4.extract_lane(two, 0) + i32x4.extract_lane(two, 1)))
+    store<i32>(to + 4, -8 * sumOf(sum))
     to += BLOCK
   }
 }
@@ -194,41 +208,48 @@ export function roundChunk(job: usize, chunk: i32): void {
 }
 
 /** 16 columns of one row: a line of 64 bytes holds 4 inputs of each. */
-function int8Unit(steps: i32, a: usize, w: usize, n: i32, scales: usize, y: usize): void {
+function int8Unit(k: i32, a: usize, w: usize, n: i32, scales: usize, y: usize): void {
   const step = v128.load32_splat(a)
-  a += 16
+  const low = v128.load32_splat(NIBBLES, 20)
+  let start = a + 4
+  a += headBytes(k)
   let y0 = f32x4.splat(0)
   let y1 = y0
   let y2 = y0
   let y3 = y0
-  do {
-    let s0 = i32x4.splat(0)
+  for (let steps = (k + 3) >> 2; steps > 0; steps -= STEPS) {
+    let s0 = v128.load32_splat(start)
     let s1 = s0
     let s2 = s0
     let s3 = s0
-    let s4 = s0
-    let s5 = s0
-    let s6 = s0
-    let s7 = s0
+    let t0 = i32x4.splat(0)
+    let t1 = t0
+    let t2 = t0
+    let t3 = t0
     for (let s = min(steps, STEPS); s > 0; s--) {
-      const x = v128.load64_splat(a)
-      s0 = addDot(s0, v128.load_ext<i8>(w), x)
-      s1 = addDot(s1, v128.load_ext<i8>(w, 8), x)
-      s2 = addDot(s2, v128.load_ext<i8>(w, 16), x)
-      s3 = addDot(s3, v128.load_ext<i8>(w, 24), x)
-      s4 = addDot(s4, v128.load_ext<i8>(w, 32), x)
-      s5 = addDot(s5, v128.load_ext<i8>(w, 40), x)
-      s6 = addDot(s6, v128.load_ext<i8>(w, 48), x)
-      s7 = addDot(s7, v128.load_ext<i8>(w, 56), x)
+      const even = v128.load32_splat(a)
+      const odd = v128.load32_splat(a, 4)
+      let c = v128.load(w)
+      s0 = addDot(s0, v128.and(c, low), even)
+      t0 = addDot(t0, i16x8.shr_u(c, 8), odd)
+      c = v128.load(w, 16)
+      s1 = addDot(s1, v128.and(c, low), even)
+      t1 = addDot(t1, i16x8.shr_u(c, 8), odd)
+      c = v128.load(w, 32)
+      s2 = addDot(s2, v128.and(c, low), even)
+      t2 = addDot(t2, i16x8.shr_u(c, 8), odd)
+      c = v128.load(w, 48)
+      s3 = addDot(s3, v128.and(c, low), even)
+      t3 = addDot(t3, i16x8.shr_u(c, 8), odd)
       a += 8
       w += 64
     }
-    y0 = f32x4.add(y0, f32x4.convert_i32x4_s(pairs(s0, s1)))
-    y1 = f32x4.add(y1, f32x4.convert_i32x4_s(pairs(s2, s3)))
-    y2 = f32x4.add(y2, f32x4.convert_i32x4_s(pairs(s4, s5)))
-    y3 = f32x4.add(y3, f32x4.convert_i32x4_s(pairs(s6, s7)))
-    steps -= STEPS
-  } while (steps > 0)
+    y0 = f32x4.add(y0, f32x4.convert_i32x4_s(i32x4.add(s0, t0)))
+    y1 = f32x4.add(y1, f32x4.convert_i32x4_s(i32x4.add(s1, t1)))
+    y2 = f32x4.add(y2, f32x4.convert_i32x4_s(i32x4.add(s2, t2)))
+    y3 = f32x4.add(y3, f32x4.convert_i32x4_s(i32x4.add(s3, t3)))
+    start += 4
+  }
   endInt8(y, n, y0, scales, step)
   endInt8(y + 16, n - 4, y1, scales + 16, step)
   endInt8(y + 32, n - 8, y2, scales + 32, step)
@@ -380,9 +401,8 @@ export function quantizedChunk(job: usize, chunk: i32, scratch: usize): void {
       const a = p.rounded + <usize>i * bytes
       const y = p.y + (<usize>(i * p.n + j) << 2)
       if (p.format == INT8) {
-        const steps = (k + 3) >> 2
         const at = <usize>j << 2
-        int8Unit(steps, a, p.codes + <usize>j * <usize>(steps << 2), n, p.scales + at, y)
+        int8Unit(k, a, p.codes + <usize>j * <usize>(((k + 3) >> 2) << 2), n, p.scales + at, y)
       } else if (p.format == Q4) {
         const blocks = (k + 31) >> 5
         for (let g = 0; g < n; g += 4) {

@@ -13,19 +13,19 @@ interface Weight {
   at(o: number, i: number): number
 }
 
-/** Random codes; what stands in the padding of k is 0 and in the padding of n must not matter. */
+/** Random codes; what stands in the padding must not matter. */
 function weightOf(format: Format, k: number, n: number): Weight {
   const random = uniform(k * 31 + n)
   const up = (x: number, by: number) => Math.ceil(x / by)
   if (format === 'int8') {
     const steps = up(k, 4)
-    const codes = Int8Array.from({ length: up(n, 16) * steps * 64 }, (_, at) => {
+    const codes = Uint8Array.from({ length: up(n, 16) * steps * 64 }, (_, at) => {
       const i = (Math.floor(at / 64) % Math.max(1, steps)) * 4 + (at & 3)
-      return i < k ? Math.round(127 * random()) : 0
+      return i < k ? 128 + Math.round(127 * random()) : 255
     })
     const scales = Float32Array.from({ length: n }, () => 0.01 + Math.abs(random()))
     const at = (o: number, i: number) =>
-      codes[((o >> 4) * steps + (i >> 2)) * 64 + (o & 15) * 4 + (i & 3)] * scales[o]
+      (codes[((o >> 4) * steps + (i >> 2)) * 64 + (o & 15) * 4 + (i & 3)] - 128) * scales[o]
     return { parts: [codes, scales], at }
   }
   if (format === 'q4') {
@@ -51,11 +51,16 @@ function weightOf(format: Format, k: number, n: number): Weight {
 function rounded(row: number[], format: Format): number[] {
   if (format === 'f16') return row
   const [width, bits] = format === 'int8' ? [row.length, 13] : [32, 7]
+  const steps = new Map<number, number>()
   return row.map((v, i) => {
     const start = Math.floor(i / width) * width
-    const most = Math.max(...row.slice(start, start + width).map(Math.abs), 2 ** -100)
-    let step = 2 ** -150
-    while (step * 2 ** bits <= most) step *= 2
+    let step = steps.get(start)
+    if (step === undefined) {
+      const most = Math.max(...row.slice(start, start + width).map(Math.abs), 2 ** -100)
+      step = 2 ** -150
+      while (step * 2 ** bits <= most) step *= 2
+      steps.set(start, step)
+    }
     const t = v / step
     const low = Math.floor(t)
     const near = t - low < 0.5 || (t - low === 0.5 && low % 2 === 0) ? low : low + 1
@@ -176,7 +181,7 @@ export const quantizedChecks: Check[] = FORMATS.flatMap((format) => [
     run(desk) {
       const [m, k, n] = [1, 4096, 4]
       const codes = {
-        int8: new Int8Array(16 * k).fill(127),
+        int8: new Uint8Array(16 * k).fill(255),
         q4: new Uint8Array(k * 2).fill(0xff),
         f16: new Uint16Array(8 * k).fill(0x7bff),
       }

@@ -54,7 +54,7 @@ export interface PackedAttrs extends Attrs {
 }
 /**
  * A quantised weight taken apart. Parts lie as kernels stream them, N outputs and K inputs rounded up with zeros:
- *   int8  codes i8 [N/16, K/4, 16, 4]; scales f32 [N]
+ *   int8  codes u8 [N/16, K/4, 16, 4], plus 128; scales f32 [N]
  *   q4    codes u8 [N/4, K/32, 4, 4, 4]: byte (g, b, j, n, k) holds output 4g + n at inputs 32b + 8j + k (low half) and
  *         4 further (high half), plus 8; scales f16 [N/4, K/32, 4]
  *   f16   values f16 [N/8, K, 8]
@@ -76,7 +76,7 @@ function partSpecs(attrs: PackedAttrs): { shape: Shape; dtype: Tensor['dtype'] }
   switch (attrs.format) {
     case 'int8':
       return [
-        { shape: [up(n, 16), up(k, 4), 16, 4], dtype: 'i8' },
+        { shape: [up(n, 16), up(k, 4), 16, 4], dtype: 'u8' },
         { shape: [n], dtype: 'f32' },
       ]
     case 'q4':
@@ -114,7 +114,7 @@ function unpack([codes, scales]: readonly Tensor[], attrs: PackedAttrs): Tensor 
     case 'int8': {
       const [groups, steps] = codes.shape
       const rows = reshape(transpose(codes, [0, 2, 1, 3]), [groups * 16, steps * 4])
-      return mul(cast(whole(rows), 'f32'), reshape(scales, [n, 1]))
+      return mul(sub(cast(whole(rows), 'f32'), 128), reshape(scales, [n, 1]))
     }
     case 'q4': {
       const [groups, blocks] = codes.shape
@@ -240,7 +240,7 @@ export function takePackedRows({ parts: [codes, scales], attrs }: Packed, index:
   const whole = (x: Tensor): Tensor => slice(x, [...lead.map(() => null), [0, k]])
   if (attrs.format === 'int8') {
     const row = reshape(rows(codes, 16, width, codes.shape[1]), [...lead, codes.shape[1] * 4])
-    return mul(whole(cast(row, 'f32')), take(reshape(scales, [n, 1]), ids))
+    return mul(sub(whole(cast(row, 'f32')), 128), take(reshape(scales, [n, 1]), ids))
   }
   if (attrs.format === 'f16') {
     const row = rows(codes, 8, 1, k)
@@ -284,102 +284,129 @@ export function quantizeWeight(
     throw new ShapeError(`quantizeWeight: ${values.length} values for ${showShape(shape)}`)
   const attrs: PackedAttrs = { format, shape: [shape[0], shape[1]], outAxis }
   const { n, k } = sizes(attrs)
-  const [outStride, inStride] = outAxis === 0 ? [k, 1] : [1, n]
-  const source: Source = { values, n, k, at: (o, i) => o * outStride + i * inStride }
-  const error = { squares: 0, worst: 0, norm: 0, largest: 0 }
+  let norm = 0
+  let largest = 0
   for (let i = 0; i < values.length; i++) {
     const v = Math.abs(values[i])
     if (!(v < Infinity))
       throw new ValueError(`quantizeWeight: element ${i} is ${values[i]}; only finite weights have codes`)
-    error.norm += v * v
-    if (v > error.largest) error.largest = v
+    norm += v * v
+    if (v > largest) largest = v
   }
   const limit = { int8: Infinity, q4: 8 * 65504, f16: 65504 }[format]
-  if (error.largest > limit)
+  if (largest > limit)
     throw new ValueError(
-      `quantizeWeight: a weight of size ${error.largest} does not fit ${format}, which ends at ${limit}; use int8`,
+      `quantizeWeight: a weight of size ${largest} does not fit ${format}, which ends at ${limit}; use int8`,
     )
-  const miss = (from: number, to: number): void => {
-    const e = Math.abs(to - from)
-    error.squares += e * e
-    if (e > error.worst) error.worst = e
-  }
-  const arrays = { int8: packInt8, q4: packQ4, f16: packF16 }[format](source, miss)
+  const { arrays, pack } = { int8: packInt8, q4: packQ4, f16: packF16 }[format](n, k)
+  const error = { squares: 0, worst: 0 }
+  eachOutput(values, n, k, outAxis, (o, row) => pack(o, row, error))
   const parts = partSpecs(attrs).map((spec, i) => leaf(spec, arrays[i]))
   return {
     weight: dequantize({ parts, attrs }),
-    rms: error.norm > 0 ? Math.sqrt(error.squares / error.norm) : 0,
-    worst: error.largest > 0 ? error.worst / error.largest : 0,
+    rms: norm > 0 ? Math.sqrt(error.squares / norm) : 0,
+    worst: largest > 0 ? error.worst / largest : 0,
     bytes: arrays.reduce((sum, a) => sum + a.byteLength, 0),
   }
 }
 
-interface Source {
-  readonly values: ArrayLike<number>
-  readonly n: number
-  readonly k: number
-  /** Where input `i` of output `o` stands. */
-  at(o: number, i: number): number
+/** Σ (ŵ − w)² and the largest |ŵ − w| so far. */
+interface Miss {
+  squares: number
+  worst: number
 }
-type Miss = (from: number, to: number) => void
+/** Arrays of the parts, and what writes one output's inputs into them. */
+interface Packer {
+  readonly arrays: readonly (Uint8Array | Uint16Array | Float32Array)[]
+  pack(o: number, row: Float64Array, miss: Miss): void
+}
 
-function packInt8({ values, n, k, at }: Source, miss: Miss): [Int8Array, Float32Array] {
+/** Calls `use` with the inputs of each output. Columns are read 16 at a time, as they share lines of the cache. */
+function eachOutput(
+  values: ArrayLike<number>,
+  n: number,
+  k: number,
+  outAxis: 0 | 1,
+  use: (o: number, row: Float64Array) => void,
+): void {
+  const group = 16
+  const rows = Array.from({ length: group }, () => new Float64Array(k))
+  const [outStride, inStride] = outAxis === 0 ? [k, 1] : [1, n]
+  for (let o = 0; o < n; o += group) {
+    const count = Math.min(group, n - o)
+    for (let i = 0; i < k; i++)
+      for (let j = 0; j < count; j++) rows[j][i] = values[(o + j) * outStride + i * inStride]
+    for (let j = 0; j < count; j++) use(o + j, rows[j])
+  }
+}
+
+function packInt8(n: number, k: number): Packer {
   const steps = up(k, 4)
-  const codes = new Int8Array(up(n, 16) * steps * 64)
+  const codes = new Uint8Array(up(n, 16) * steps * 64).fill(128)
   const scales = new Float32Array(n)
-  for (let o = 0; o < n; o++) {
+  const pack = (o: number, row: Float64Array, miss: Miss): void => {
     let largest = 0
-    for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(values[at(o, i)]))
+    for (let i = 0; i < k; i++) largest = Math.max(largest, Math.abs(row[i]))
     scales[o] = largest / 127
     const scale = scales[o]
+    // nothing but zeros, or weights so small that they have no scale
+    const inverse = scale > 0 ? 1 / scale : 0
     const to = (o >> 4) * steps * 64 + (o & 15) * 4
+    let { squares, worst } = miss
     for (let i = 0; i < k; i++) {
-      const v = values[at(o, i)]
-      const code = scale > 0 ? Math.max(-127, Math.min(127, Math.round(v / scale))) : 0
-      codes[to + (i >> 2) * 64 + (i & 3)] = code
-      miss(v, code * scale)
+      const code = Math.max(-127, Math.min(127, Math.round(row[i] * inverse)))
+      codes[to + (i >> 2) * 64 + (i & 3)] = code + 128
+      const off = Math.abs(code * scale - row[i])
+      squares += off * off
+      worst = Math.max(worst, off)
+    }
+    miss.squares = squares
+    miss.worst = worst
+  }
+  return { arrays: [codes, scales], pack }
+}
+
+function packQ4(n: number, k: number): Packer {
+  const blocks = up(k, 32)
+  // the code of 0, also where nothing stands
+  const codes = new Uint8Array(up(n, 4) * blocks * 64).fill(0x88)
+  const scales = new Uint16Array(up(n, 4) * blocks * 4)
+  const pack = (o: number, row: Float64Array, miss: Miss): void => {
+    let { squares, worst } = miss
+    for (let b = 0; b < blocks; b++) {
+      const block = (o >> 2) * blocks + b
+      const end = Math.min(k, b * 32 + 32)
+      let widest = 0
+      for (let i = b * 32; i < end; i++) if (Math.abs(row[i]) > Math.abs(widest)) widest = row[i]
+      const bits = toF16(widest / -8)
+      scales[block * 4 + (o & 3)] = bits
+      const scale = fromF16(bits)
+      const inverse = scale === 0 ? 0 : 1 / scale
+      for (let i = b * 32; i < end; i++) {
+        const code = Math.max(-8, Math.min(7, Math.round(row[i] * inverse)))
+        const byte = block * 64 + ((i & 31) >> 3) * 16 + (o & 3) * 4 + (i & 3)
+        codes[byte] = i & 4 ? (codes[byte] & 15) | ((code + 8) << 4) : (codes[byte] & 0xf0) | (code + 8)
+        const off = Math.abs(code * scale - row[i])
+        squares += off * off
+        worst = Math.max(worst, off)
+      }
+    }
+    miss.squares = squares
+    miss.worst = worst
+  }
+  return { arrays: [codes, scales], pack }
+}
+
+function packF16(n: number, k: number): Packer {
+  const halves = new Uint16Array(up(n, 8) * k * 8)
+  const pack = (o: number, row: Float64Array, miss: Miss): void => {
+    for (let i = 0; i < k; i++) {
+      const bits = toF16(row[i])
+      halves[((o >> 3) * k + i) * 8 + (o & 7)] = bits
+      const off = Math.abs(fromF16(bits) - row[i])
+      miss.squares += off * off
+      miss.worst = Math.max(miss.worst, off)
     }
   }
-  return [codes, scales]
-}
-
-function packQ4({ values, n, k, at }: Source, miss: Miss): [Uint8Array, Uint16Array] {
-  const blocks = up(k, 32)
-  const codes = new Uint8Array(up(n, 4) * blocks * 64)
-  const scales = new Uint16Array(up(n, 4) * blocks * 4)
-  // the code of 0, also where nothing stands
-  codes.fill(0x88)
-  for (let o = 0; o < n; o++)
-    for (let b = 0; b < blocks; b++) {
-      const to = (o >> 2) * blocks + b
-      const end = Math.min(k, b * 32 + 32)
-      let largest = 0
-      for (let i = b * 32; i < end; i++) {
-        const v = values[at(o, i)]
-        if (Math.abs(v) > Math.abs(largest)) largest = v
-      }
-      const bits = toF16(largest / -8)
-      scales[to * 4 + (o & 3)] = bits
-      const scale = fromF16(bits)
-      for (let i = b * 32; i < end; i++) {
-        const v = values[at(o, i)]
-        const code = scale === 0 ? 8 : Math.max(0, Math.min(15, Math.round(v / scale) + 8))
-        const byte = to * 64 + ((i & 31) >> 3) * 16 + (o & 3) * 4 + (i & 3)
-        codes[byte] = i & 4 ? (codes[byte] & 15) | (code << 4) : (codes[byte] & 0xf0) | code
-        miss(v, (code - 8) * scale)
-      }
-    }
-  return [codes, scales]
-}
-
-function packF16({ values, n, k, at }: Source, miss: Miss): [Uint16Array] {
-  const halves = new Uint16Array(up(n, 8) * k * 8)
-  for (let o = 0; o < n; o++)
-    for (let i = 0; i < k; i++) {
-      const v = values[at(o, i)]
-      const bits = toF16(v)
-      halves[((o >> 3) * k + i) * 8 + (o & 7)] = bits
-      miss(v, fromF16(bits))
-    }
-  return [halves]
+  return { arrays: [halves], pack }
 }
