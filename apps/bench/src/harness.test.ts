@@ -14,7 +14,7 @@ import { attend, layerNorm, product } from './oracle.js'
 import { page } from './page.js'
 import { ensurePeers } from './peers/load.js'
 import { GraphWriter } from './peers/onnx.js'
-import { chooseCases, chooseMakers, threadCounts } from './plan.js'
+import { chooseCases, chooseMakers, groupsOf, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { noise } from './random.js'
 import { resultFile } from './result.js'
@@ -43,12 +43,14 @@ const row = (runner: string, threads: number, median: number, more: Partial<Meas
   maxError: 3e-7,
   flops: 2 * 512 ** 3,
   peak: { median: 50, p10: 49, p90: 51 },
+  ofBase: null,
   memoryMb: null,
   note: null,
   ...more,
 })
 const result: CaseResult = {
   case: 'gemm/512',
+  base: null,
   gap: null,
   measured: [
     row('heed/cpu', 1, 6),
@@ -140,7 +142,7 @@ describe('the page of results', () => {
   })
   test('draws the roofline of one thread, and time and memory over length', () => {
     const at = (name: string, length: number, more: Partial<Measured> = {}): CaseResult => ({
-      ...{ case: `${name}/${length}`, gap: null, missing: [] },
+      ...{ case: `${name}/${length}`, base: null, gap: null, missing: [] },
       measured: [
         row('heed/cpu', 1, length, { case: `${name}/${length}`, ...more }),
         row('heed/cpu', 2, length / 2, { case: `${name}/${length}`, ...more }),
@@ -213,6 +215,16 @@ describe('options', () => {
     expect(threadCounts({ threaded: true, aside: true }, null, 8)).toEqual([1])
     expect(threadCounts({ threaded: true, aside: true }, [4], 8)).toEqual([4])
     expect(threadCounts({ threaded: false }, [1, 2], 8)).toEqual([1])
+  })
+  test('a case follows its base, which must be an earlier one', () => {
+    const groups = groupsOf(cases)
+    expect(groups.flat()).toHaveLength(cases.length)
+    for (const c of cases)
+      if (c.base) expect(groups.find((g) => g.includes(c))?.[0].name, c.name).toBe(c.base)
+    const keep = groups.find(([first]) => first.name.startsWith('keep/none'))
+    expect(keep?.map((c) => c.name)).toEqual(['keep/none/gpt-medium', 'keep/all/gpt-medium'])
+    // without its base it is measured alone
+    expect(groupsOf(cases.filter((c) => c.base))[0]).toHaveLength(1)
   })
   test('names of cases are unique', () => {
     expect(new Set(cases.map((c) => c.name)).size).toBe(cases.length)

@@ -6,13 +6,13 @@ import { backends } from './backends.js'
 import { cases } from './cases/index.js'
 import { oneLine, UsageError } from './errors.js'
 import { machine } from './machine.js'
-import { type CaseResult, fullPace, measureCase, quickPace } from './measure.js'
+import { type CaseResult, fullPace, measureCases, quickPace } from './measure.js'
 import { watched } from './memory.js'
 import { HELP, type Options, parseOptions } from './options.js'
 import { page } from './page.js'
 import { peers } from './peers/index.js'
 import { ensurePeers } from './peers/load.js'
-import { chooseCases, chooseMakers, threadCounts } from './plan.js'
+import { chooseCases, chooseMakers, groupsOf, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { type ResultFile, resultFile } from './result.js'
 import { serve } from './serve.js'
@@ -79,11 +79,11 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
   const started = performance.now()
   const results: CaseResult[] = []
   const reads: number[] = []
-  for (const c of chosen) {
+  for (const group of groupsOf(chosen)) {
     reads.push(probe.gigabytes())
-    const result = await measureCase(c, runners, options.quick ? quickPace : fullPace, probe)
-    results.push(result)
-    line(`\n${caseLines(result).join('\n')}`)
+    const measured = await measureCases(group, runners, options.quick ? quickPace : fullPace, probe)
+    results.push(...measured)
+    for (const result of measured) line(`\n${caseLines(result).join('\n')}`)
   }
   // nothing is written then: the files of an earlier run stay
   if (results.every((r) => r.measured.length === 0))

@@ -1,8 +1,16 @@
 // The harness without any library: what it checks, refuses, calibrates and leaves standing.
 import { expect, test, vi } from 'vitest'
-import { measureCase, type Pace } from './measure.js'
+import { type CaseResult, measureCases, type Pace } from './measure.js'
 import { greatestError } from './oracle.js'
 import type { Case, Runner } from './work.js'
+
+/** The one result of one case. */
+async function measureCase(
+  c: Case,
+  ...rest: Parameters<typeof measureCases> extends [unknown, ...infer R] ? R : never
+): Promise<CaseResult> {
+  return (await measureCases([c], ...rest))[0]
+}
 
 const pace: Pace = { warmUpMs: 1, sampleMs: 0, rounds: 4, leastRounds: 2, budgetMs: 1000 }
 const probe = { form: 'none', gflops: () => 50, gigabytes: () => 10 }
@@ -121,6 +129,36 @@ test('a watcher hears of every step, and ends the measurement by throwing', asyn
     'a ×1: round 2',
   ])
   expect(free).toHaveBeenCalledOnce()
+})
+
+test('a case and its base are measured in the same rounds, runner by runner', async () => {
+  const order: string[] = []
+  const timed = (name: string, ms: number): Runner => ({
+    name,
+    threads: 1,
+    can: {
+      add: ({ length }) => ({
+        run: () => {},
+        time: async () => {
+          order.push(`${name} ${length}`)
+          return ms * length
+        },
+        output: async () => [4, 6],
+      }),
+    },
+  })
+  const wide: Case = { ...sum, name: 'wide', base: sum.name, work: { kind: 'add', length: 3 } }
+  const [first, second] = await measureCases([sum, wide], [timed('a', 1), timed('b', 2)], pace, probe)
+  expect(first.measured.map((m) => [m.case, m.runner, m.ofBase])).toEqual([
+    [sum.name, 'a', null],
+    [sum.name, 'b', null],
+  ])
+  expect(second).toMatchObject({ case: 'wide', base: sum.name, gap: null, missing: [] })
+  expect(second.measured.map((m) => [m.runner, m.time.median, m.ofBase])).toEqual([
+    ['a', 3, 1.5],
+    ['b', 6, 1.5],
+  ])
+  expect(order.slice(0, 4)).toEqual(['a 2', 'b 2', 'a 3', 'b 3'])
 })
 
 test('the error is relative to the greatest true value, wherever the chunks stand', () => {

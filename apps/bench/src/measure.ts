@@ -1,5 +1,5 @@
 /**
- * Interleaved measurement of one case: every runner is checked, warmed up and then sampled round by round, a peak probe before
+ * Interleaved measurement of a case, or of several that are compared: every runner is checked, warmed up and then sampled round by round, a peak probe before
  * each sample, so that a noisy minute hits everybody. It prints nothing.
  */
 import { oneLine } from './errors.js'
@@ -31,6 +31,8 @@ export interface Measured {
   readonly flops: number
   /** The probe's GFLOP/s of one core beside these samples. */
   readonly peak: Summary
+  /** Its time in that of the case it is compared with; null without one. */
+  readonly ofBase: number | null
   /** Peak of a process of its own above where it began; null where nobody looked. */
   readonly memoryMb: number | null
   readonly note: string | null
@@ -44,6 +46,8 @@ export interface Missing {
 }
 export interface CaseResult {
   readonly case: string
+  /** The case that its times are compared with. */
+  readonly base: string | null
   /** Why nobody was measured: files that are not here. */
   readonly gap: string | null
   readonly measured: readonly Measured[]
@@ -51,6 +55,7 @@ export interface CaseResult {
 }
 
 interface Entry {
+  readonly case: Case
   readonly runner: Runner
   readonly prepared: Prepared
   readonly maxError: number
@@ -70,67 +75,68 @@ export interface Watcher {
   step(what: string): Promise<void>
 }
 
-export async function measureCase(
-  c: Case,
+/** Cases that are measured in one go, so that a noisy minute hits all of them: see `Case.base`. */
+export async function measureCases(
+  cases: readonly Case[],
   runners: readonly Runner[],
   pace: Pace,
   probe: Probe,
   watcher: Watcher = { step: async () => {} },
-): Promise<CaseResult> {
+): Promise<CaseResult[]> {
   const missing: Missing[] = []
-  const miss = (r: Runner, reason: string): void => {
+  const miss = (c: Case, r: Runner, reason: string): void => {
     missing.push({ case: c.name, runner: r.name, threads: r.threads, reason })
   }
-  const gap = c.missing?.() ?? null
-  if (gap !== null) return { case: c.name, gap, measured: [], missing: [] }
-  const able = runners.filter((r) => {
-    const refusal = c.without?.[r.name] ?? c.without?.[r.name.split('/')[0]]
-    if (r.only && r.only !== c.work.kind) return false
-    if (refusal) miss(r, refusal)
-    else if (!r.can[c.work.kind]) miss(r, `has no '${c.work.kind}' here`)
-    else return true
-    return false
-  })
+  const gaps = new Map(cases.map((c) => [c, c.missing?.() ?? null]))
   const entries: Entry[] = []
-  try {
-    if (able.length > 0) {
-      await watcher.step('true values in float64')
-      const inputs = c.inputs()
-      const expected = await c.expected(inputs)
-      for (const runner of able) {
-        await watcher.step(`${runner.name} ×${runner.threads}: checked`)
-        try {
-          await runner.enter?.()
-          const prepare = runner.can[c.work.kind] as Prepare<typeof c.work.kind>
-          const prepared = await prepare(c.work as never, inputs)
-          const maxError = expected ? greatestError(await prepared.output(), expected) : 0
-          if (expected && !(maxError <= expected.tolerance)) {
-            prepared.free?.()
-            miss(runner, `wrong result: error ${maxError.toExponential(1)}, at most ${expected.tolerance}`)
-          } else entries.push({ runner, prepared, maxError, repeats: 1, times: [], peaks: [] })
-        } catch (error) {
-          miss(runner, oneLine(error))
-        }
+  const drop = (e: Entry, error: unknown): void => {
+    miss(e.case, e.runner, oneLine(error))
+    entries.splice(entries.indexOf(e), 1)
+    e.prepared.free?.()
+  }
+  const who = (e: Pick<Entry, 'case' | 'runner'>): string =>
+    `${cases.length > 1 ? `${e.case.name}, ` : ''}${e.runner.name} ×${e.runner.threads}`
+  const prepare = async (c: Case): Promise<void> => {
+    const able = runners.filter((r) => {
+      const refusal = c.without?.[r.name] ?? c.without?.[r.name.split('/')[0]]
+      if (r.only && r.only !== c.work.kind) return false
+      if (refusal) miss(c, r, refusal)
+      else if (!r.can[c.work.kind]) miss(c, r, `has no '${c.work.kind}' here`)
+      else return true
+      return false
+    })
+    if (able.length === 0) return
+    await watcher.step('true values in float64')
+    const inputs = c.inputs()
+    const expected = await c.expected(inputs)
+    for (const runner of able) {
+      await watcher.step(`${who({ case: c, runner })}: checked`)
+      try {
+        await runner.enter?.()
+        const make = runner.can[c.work.kind] as Prepare<typeof c.work.kind>
+        const prepared = await make(c.work as never, inputs)
+        const maxError = expected ? greatestError(await prepared.output(), expected) : 0
+        if (expected && !(maxError <= expected.tolerance)) {
+          prepared.free?.()
+          miss(c, runner, `wrong result: error ${maxError.toExponential(1)}, at most ${expected.tolerance}`)
+        } else entries.push({ case: c, runner, prepared, maxError, repeats: 1, times: [], peaks: [] })
+      } catch (error) {
+        miss(c, runner, oneLine(error))
       }
     }
-    const drop = (e: Entry, error: unknown): void => {
-      miss(e.runner, oneLine(error))
-      entries.splice(entries.indexOf(e), 1)
-      e.prepared.free?.()
-    }
-    for (const e of [...entries]) {
-      await watcher.step(`${e.runner.name} ×${e.runner.threads}: warmed up`)
-      await warmUp(e, pace).catch((error) => drop(e, error))
-    }
+  }
+  const sampleInTurn = async (): Promise<void> => {
     const start = performance.now()
-    for (let round = 0; round < Math.min(pace.rounds, c.rounds ?? Number.POSITIVE_INFINITY); round++) {
+    const rounds = Math.min(pace.rounds, ...cases.map((c) => c.rounds ?? Number.POSITIVE_INFINITY))
+    const budget = pace.budgetMs * cases.length
+    for (let round = 0; round < rounds; round++) {
       const used = performance.now() - start
-      if ((round >= pace.leastRounds && used > pace.budgetMs) || used > PATIENCE * pace.budgetMs) break
+      if ((round >= pace.leastRounds && used > budget) || used > PATIENCE * budget) return
       const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
       const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
       for (const e of turn) {
         if (round >= pace.leastRounds && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
-        await watcher.step(`${e.runner.name} ×${e.runner.threads}: round ${round + 1}`)
+        await watcher.step(`${who(e)}: round ${round + 1}`)
         try {
           await e.runner.enter?.()
           e.peaks.push(probe.gflops())
@@ -140,27 +146,46 @@ export async function measureCase(
         }
       }
     }
+  }
+  try {
+    for (const c of cases) if (gaps.get(c) === null) await prepare(c)
+    for (const e of [...entries]) {
+      await watcher.step(`${who(e)}: warmed up`)
+      await warmUp(e, pace).catch((error) => drop(e, error))
+    }
+    await sampleInTurn()
   } finally {
     for (const e of entries) e.prepared.free?.()
   }
-  return {
+  return cases.map((c) => ({
     case: c.name,
-    gap: null,
-    missing,
-    measured: entries.map((e) => ({
-      case: c.name,
-      runner: e.runner.name,
-      threads: e.runner.threads,
-      time: summary(e.times),
-      samples: e.times.length,
-      maxError: e.maxError,
-      flops: c.flops,
-      peak: summary(e.peaks),
-      memoryMb: e.prepared.memory?.() ?? null,
-      note: e.prepared.note ?? null,
-    })),
-  }
+    base: cases.find((o) => o.name === c.base)?.name ?? null,
+    gap: gaps.get(c) ?? null,
+    missing: missing.filter((m) => m.case === c.name),
+    measured: entries.filter((e) => e.case === c).map((e) => measuredOf(e, baseOf(e, entries))),
+  }))
 }
+
+/** The same runner's entry of the case that this one is compared with. */
+const baseOf = (e: Entry, all: readonly Entry[]): Entry | undefined =>
+  e.case.base === undefined
+    ? undefined
+    : all.find((o) => o.case.name === e.case.base && o.runner === e.runner)
+
+const measuredOf = (e: Entry, base: Entry | undefined): Measured => ({
+  case: e.case.name,
+  runner: e.runner.name,
+  threads: e.runner.threads,
+  time: summary(e.times),
+  samples: e.times.length,
+  maxError: e.maxError,
+  flops: e.case.flops,
+  peak: summary(e.peaks),
+  // medians of pairs: both times of a pair come from one round
+  ofBase: base ? summary(e.times.slice(0, base.times.length).map((t, i) => t / base.times[i])).median : null,
+  memoryMb: e.prepared.memory?.() ?? null,
+  note: e.prepared.note ?? null,
+})
 
 /** A sample that takes so many times what it was meant to take is cut short. */
 const OVERDUE = 10

@@ -39,3 +39,14 @@ export function threadCounts(
   if (!maker.threaded || (maker.aside && asked === null)) return [1]
   return [...new Set(asked ?? [1, cores])]
 }
+
+/** Cases that are measured in one go: one, or several that are compared with it. */
+export function groupsOf(chosen: readonly Case[]): Case[][] {
+  const groups: Case[][] = []
+  for (const c of chosen) {
+    const group = groups.find(([first]) => first.name === c.base)
+    if (group) group.push(c)
+    else groups.push([c])
+  }
+  return groups
+}

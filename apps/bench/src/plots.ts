@@ -26,20 +26,21 @@ export function bars(rows: readonly Measured[]): string {
     1.5 * Math.max(...rows.map((m) => m.time.median)),
   )
   const part = (ms: number): string => `${((100 * Math.min(Math.max(ms, 0), longest)) / longest).toFixed(1)}%`
+  const hasBase = rows.some((m) => m.ofBase !== null)
   const lines = rows.map((m) => {
     const { median, p10, p90 } = m.time
     const times = ratio(rows, m)
     return `<tr${isOurs(m) ? ' class="ours"' : ''}><th scope="row">${safe(m.runner)} ×${m.threads}</th>
 <td class="bar" aria-hidden="true"><div><i style="width:${part(median)}"></i><b style="left:${part(p10)};width:${part(Math.min(p90, longest) - p10)}"></b></div></td>
-<td>${amount(m)}</td><td>${times === null ? '' : `${times.toFixed(2)}×`}</td><td class="spread">${duration(p10)} – ${duration(p90)}</td></tr>`
+<td>${amount(m)}</td><td>${times === null ? '' : `${times.toFixed(2)}×`}</td>${hasBase ? `<td>${m.ofBase === null ? '' : `${m.ofBase.toFixed(2)}×`}</td>` : ''}<td class="spread">${duration(p10)} – ${duration(p90)}</td></tr>`
   })
-  return `<table class="bars"><thead><tr><th scope="col">runner</th><th></th><th scope="col">median</th><th scope="col">÷ heed</th><th scope="col" class="spread">p10 – p90</th></tr></thead>
+  return `<table class="bars"><thead><tr><th scope="col">runner</th><th></th><th scope="col">median</th><th scope="col">÷ heed</th>${hasBase ? '<th scope="col">÷ base</th>' : ''}<th scope="col" class="spread">p10 – p90</th></tr></thead>
 <tbody>${lines.join('\n')}</tbody></table>`
 }
 
 /** One case: its name, its bars, and what is missing with the reason. */
 export const caseSection = (r: CaseResult): string =>
-  `<section><h3>${safe(r.case)}</h3>${bars(r.measured)}${[
+  `<section><h3>${safe(r.case)}</h3>${r.base && r.measured.length ? `<p>base: ${safe(r.base)}, measured in the same rounds</p>` : ''}${bars(r.measured)}${[
     ...(r.gap === null ? [] : [`not measured: ${r.gap}`]),
     ...missingLines(r),
   ]

@@ -33,7 +33,18 @@ export const amount = (m: Measured): string =>
 export const ofPeak = (m: Measured): number | null =>
   m.flops > 0 ? m.flops / (m.time.median * 1e6) / (m.peak.p90 * m.threads) : null
 
-const HEAD = ['', 'threads', 'median', 'p10 – p90', '÷ heed', 'GFLOP/s', 'of peak', 'memory', 'error']
+const HEAD = [
+  '',
+  'threads',
+  'median',
+  'p10 – p90',
+  '÷ heed',
+  '÷ base',
+  'GFLOP/s',
+  'of peak',
+  'memory',
+  'error',
+]
 
 function cells(rows: readonly Measured[], m: Measured): string[] {
   const times = ratio(rows, m)
@@ -44,6 +55,7 @@ function cells(rows: readonly Measured[], m: Measured): string[] {
     duration(m.time.median),
     `${duration(m.time.p10)} – ${duration(m.time.p90)}`,
     times === null ? '' : `${times.toFixed(2)}×`,
+    m.ofBase === null ? '' : `${m.ofBase.toFixed(2)}×`,
     m.flops > 0 ? number(m.flops / (m.time.median * 1e6)) : '',
     part === null ? '' : `${Math.round(100 * part)} %`,
     m.memoryMb === null ? '' : `${number(m.memoryMb)} MB`,
@@ -64,7 +76,7 @@ export function caseLines(result: CaseResult): string[] {
       .join('  ')
       .trimEnd()
   return [
-    result.case,
+    `${result.case}${result.base && result.measured.length ? `, base: ${result.base}` : ''}`,
     ...(result.gap === null ? [] : [`  not measured: ${result.gap}`]),
     ...(result.measured.length ? rows.map((r) => `  ${line(r)}`) : []),
     ...missingLines(result).map((line) => `  ${line}`),
@@ -140,5 +152,6 @@ function cell(r: CaseResult, runner: string, threads: number): string {
   const m = r.measured.find((x) => x.runner === runner && x.threads === threads)
   if (!m) return '–'
   const times = ratio(r.measured, m)
-  return `${amount(m)}${times === null ? '' : ` (**${times.toFixed(2)}×**)`}<br><small>${duration(m.time.p10)}–${duration(m.time.p90)}</small>`
+  const base = m.ofBase === null ? '' : `, ${m.ofBase.toFixed(2)}× of ${r.base?.replace(/\/.*\//, '/…/')}`
+  return `${amount(m)}${times === null ? '' : ` (**${times.toFixed(2)}×**)`}${base}<br><small>${duration(m.time.p10)}–${duration(m.time.p90)}</small>`
 }

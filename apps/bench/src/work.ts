@@ -73,6 +73,8 @@ export interface Case {
   readonly work: Work
   /** At most so many rounds: for work that is a process each time. */
   readonly rounds?: number
+  /** An earlier case of the same list that it is compared with: both are measured in one go. */
+  readonly base?: string
   /** Left out with --quick. */
   readonly slow?: boolean
   /** Why some runner is not asked, by its name without threads: 'ort-web/wasm' or the library alone, 'tfjs'. */

@@ -1,8 +1,9 @@
 // The page: choose cases, runners and threads, watch the bars grow, save the numbers. The measuring is the same code as in Node.
 import { everywhereCases } from '../cases/everywhere.js'
 import { oneLine } from '../errors.js'
-import { type CaseResult, fullPace, measureCase, quickPace } from '../measure.js'
+import { type CaseResult, fullPace, measureCases, quickPace } from '../measure.js'
 import { matches } from '../options.js'
+import { groupsOf } from '../plan.js'
 import { caseSection, lengths, roofline, STYLE, safe } from '../plots.js'
 import { makeProbe } from '../probe.js'
 import { type ResultFile, resultFile } from '../result.js'
@@ -143,19 +144,20 @@ async function measure(): Promise<void> {
   const probe = makeProbe()
   const runners = await runnersOf(names, threads)
   let drawn = performance.now()
-  for (const [i, c] of cases.entries()) {
+  for (const group of groupsOf(cases)) {
     reads.push(probe.gigabytes())
+    const name = `${group.map((c) => c.name).join(', ')} (${results.length + group.length} of ${cases.length})`
     const step = async (what: string): Promise<void> => {
-      status.textContent = `${c.name} (${i + 1} of ${cases.length}): ${what}`
+      status.textContent = `${name}: ${what}`
       if (performance.now() - drawn > 40) {
         await breathe()
         drawn = performance.now()
       }
       if (isStopped) throw new Stopped()
     }
-    const result = await measureCase(c, runners, isQuick ? quickPace : fullPace, probe, { step })
-    results.push(result)
-    find('#results').insertAdjacentHTML('beforeend', caseSection(result))
+    const measured = await measureCases(group, runners, isQuick ? quickPace : fullPace, probe, { step })
+    results.push(...measured)
+    find('#results').insertAdjacentHTML('beforeend', measured.map(caseSection).join(''))
     file = fileOf(results, probe.form, reads)
     save.disabled = false
   }

@@ -100,10 +100,15 @@ const keep = (what: 'all' | 'none'): Case => ({
   expected: (inputs) => logitsExpected(gptMedium, inputs, gptMedium.nCtx),
 })
 
+/** Measured in one go, the others in times of the first. */
+const compared = (first: Case, ...others: Case[]): Case[] => [
+  first,
+  ...others.map((c) => ({ ...c, base: first.name })),
+]
+
 export const gptCases: readonly Case[] = [
   train,
-  keep('none'),
-  keep('all'),
+  ...compared(keep('none'), keep('all')),
   prefill('gpt2-small', gpt2Small, 128),
   decode('gpt2-small', gpt2Small, 128, 'f32'),
   decode('gpt2-small', gpt2Small, 128, 'int8'),
