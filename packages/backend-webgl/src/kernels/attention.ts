@@ -7,7 +7,7 @@ import { type AttentionAttrs, type GraphNode, sizeOf, stridesOf } from '@heed/te
 import type { Kernel, Planner, Value } from '../plan.js'
 import { broadcastStrides, walk } from '../walk.js'
 import { type Epilogue, product } from './matmul.js'
-import { reduce } from './reduce.js'
+import { reduce, reducedTo } from './reduce.js'
 
 interface Parts {
   readonly a: AttentionAttrs
@@ -250,13 +250,7 @@ const attentionVjp: Kernel = {
       ? product(planner, turned(rowsOf(pattern)), rowsOf(dz), lead)
       : planner.constant(new Float32Array(sizeOf(p.v.shape)), p.v.shape, 'f32')
     const results = [as(dq, p.q.shape), as(dk, p.k.shape), as(dv, p.v.shape)]
-    if (p.bias) {
-      const { shape } = p.bias
-      const at = full.length - shape.length
-      const axes = full.flatMap((d, i) => (i < at || (shape[i - at] === 1 && d !== 1) ? [i] : []))
-      const summed = axes.length > 0 ? reduce(planner, 'sum', dScores, axes) : dScores
-      results.push(as(planner.contiguous(summed), shape))
-    }
+    if (p.bias) results.push(reducedTo(planner, dScores, p.bias.shape))
     if (p.sink) {
       const each = planner.draw({
         code: `float value(int o) {

@@ -1,6 +1,6 @@
 /** Element by element, over views: one program for an op, its dtypes and a number of axes, for every size. */
 import { type DType, isContiguous, sizeOf } from '@heed/tensor'
-import type { Drawing, Kernel, Planner, Value } from '../plan.js'
+import type { Drawing, Kernel, KernelTable, Planner, Value } from '../plan.js'
 import { broadcastStrides, walk } from '../walk.js'
 
 const LETTERS = ['a', 'b', 'c']
@@ -91,11 +91,36 @@ function castOf(from: DType, to: DType): string {
   }
 }
 
-const GELU: Readonly<Record<string, string>> = {
-  none: '0.5 * a * (1.0 + erfOf(a * 0.70710678118654752))',
-  tanh: '0.5 * a * (1.0 + tanhOf(0.79788456080286536 * (a + 0.044715 * (a * (a * a)))))',
-  quick: 'a * (0.5 * (1.0 + tanhOf(0.851 * a)))',
+/** An activation and its derivative, in x = a. */
+interface Activation {
+  readonly y: string
+  readonly dy: string
 }
+const SIGMOID = '(0.5 * (1.0 + tanhOf(0.5 * a)))'
+const QUICK = '(0.5 * (1.0 + tanhOf(0.851 * a)))'
+const INNER = 'tanhOf(0.79788456080286536 * (a + 0.044715 * (a * (a * a))))'
+const GELU: Readonly<Record<string, Activation>> = {
+  none: {
+    y: '0.5 * a * (1.0 + erfOf(a * 0.70710678118654752))',
+    dy: '0.5 * (1.0 + erfOf(a * 0.70710678118654752)) + a * (0.39894228040143268 * expOf(-0.5 * a * a))',
+  },
+  tanh: {
+    y: `0.5 * a * (1.0 + ${INNER})`,
+    dy: `0.5 * (1.0 + ${INNER}) + 0.5 * a * (1.0 - ${INNER} * ${INNER}) * (0.79788456080286536 * (1.0 + 0.134145 * a * a))`,
+  },
+  quick: { y: `a * ${QUICK}`, dy: `${QUICK} + 1.702 * a * ${QUICK} * (1.0 - ${QUICK})` },
+}
+const ACTIVATIONS: Readonly<Record<string, Activation>> = {
+  relu: { y: 'a > 0.0 ? a : a < 0.0 ? 0.0 : a * 0.0', dy: 'a > 0.0 ? 1.0 : 0.0' },
+  sigmoid: { y: SIGMOID, dy: `${SIGMOID} * (1.0 - ${SIGMOID})` },
+  silu: { y: `a * ${SIGMOID}`, dy: `${SIGMOID} * (1.0 + a * (1.0 - ${SIGMOID}))` },
+}
+const formOf = (attrs: Readonly<Record<string, unknown>>): Activation | undefined =>
+  GELU[attrs.approximate as string]
+const isForm: Kernel['supports'] = (n) => !!formOf(n.attrs) || 'webgl knows no such form of gelu'
+/** Inputs of a backward: x, its result, the cotangent. */
+const chained = (derivative: string, inputs: readonly Value[]) =>
+  [`(${derivative}) * b`, [inputs[0], inputs[inputs.length - 1]]] as const
 
 export const elementwiseKernels = {
   copy: plain('a'),
@@ -126,13 +151,36 @@ export const elementwiseKernels = {
   where: plain('a != 0 ? b : c'),
 } satisfies Record<string, Kernel>
 
-/** Composites that are one expression. */
-export const activationKernels = {
-  relu: plain('a > 0.0 ? a : a < 0.0 ? 0.0 : a * 0.0'),
-  sigmoid: plain('0.5 * (1.0 + tanhOf(0.5 * a))'),
-  silu: plain('a * (0.5 * (1.0 + tanhOf(0.5 * a)))'),
+/** Composites that are one expression, and their gradients. */
+export const activationKernels: KernelTable = {
+  ...Object.fromEntries(
+    Object.entries(ACTIVATIONS).flatMap(([name, { y, dy }]): [string, Kernel][] => [
+      [name, plain(y)],
+      [`${name}.vjp`, { plan: (n, inputs, planner) => [map(planner, ...chained(dy, inputs), n.to[0])] }],
+    ]),
+  ),
   gelu: {
-    plan: (n, inputs, planner) => [map(planner, GELU[n.attrs.approximate as string], inputs, n.to[0])],
-    supports: (n) => (n.attrs.approximate as string) in GELU || 'webgl knows no such form of gelu',
+    plan: (n, inputs, planner) => [map(planner, (formOf(n.attrs) as Activation).y, inputs, n.to[0])],
+    supports: isForm,
   },
-} satisfies Record<string, Kernel>
+  'gelu.vjp': {
+    plan: (n, inputs, planner) => [
+      map(planner, ...chained((formOf(n.attrs) as Activation).dy, inputs), n.to[0]),
+    ],
+    supports: isForm,
+  },
+  // x where kept, over 1 − p; where nothing is ever kept, zeros that stay NaN where x was
+  dropout: {
+    plan: (n, [x, keep], planner) => [map(planner, scaled(n.attrs), [x, keep], n.to[0], chance(n.attrs))],
+  },
+  'dropout.vjp': {
+    plan: (n, inputs, planner) => [
+      map(planner, scaled(n.attrs), [inputs[inputs.length - 1], inputs[1]], n.to[0], chance(n.attrs)),
+    ],
+  },
+}
+const chance = (attrs: Readonly<Record<string, unknown>>): Record<string, number> => ({
+  rest: 1 - (attrs.p as number),
+})
+const scaled = (attrs: Readonly<Record<string, unknown>>): string =>
+  attrs.p === 1 ? 'b == 0 ? 0.0 : a * 0.0 * rest' : 'b == 0 ? 0.0 : a / rest'

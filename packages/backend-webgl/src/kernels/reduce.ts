@@ -1,5 +1,5 @@
 /** Sums, extremes and products along axes: a loop per result, in two stages where few results have long sums. */
-import { type GraphNode, sizeOf } from '@heed/tensor'
+import { type GraphNode, sizeOf, stridesOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
 import { walk } from '../walk.js'
 
@@ -94,6 +94,14 @@ const RESHAPE: Omit<GraphNode, 'to'> = {
   from: [],
   path: '',
   site: null,
+}
+
+/** The sum over axes along which `shape` was broadcast: a cotangent of what had that shape. */
+export function reducedTo(planner: Planner, x: Value, shape: readonly number[]): Value {
+  const lead = x.shape.length - shape.length
+  const axes = x.shape.flatMap((d, i) => (i < lead || (shape[i - lead] === 1 && d !== 1) ? [i] : []))
+  const y = planner.contiguous(axes.length > 0 ? reduce(planner, 'sum', x, axes) : x)
+  return { ...y, shape, strides: stridesOf(shape) }
 }
 
 const reduction = (name: keyof typeof reducers): Kernel => ({

@@ -118,21 +118,24 @@ const softmaxVjp: Kernel = {
     return [perElement(planner, rows, [y, dy, sums], 'return at0(o) * (at1(o) - texel2(row).x);')]
   },
 }
+/** (max, log Σ e^(x − max)) of every row. */
+const logStats = (planner: Planner, rows: Rows, x: Value): Value =>
+  perRow(
+    planner,
+    rows,
+    [x],
+    `float top = -INF;
+  for (int k = 0; k < n; k++) top = max(top, at0(base + k * after));
+  if (top == INF || top == -INF) top = 0.0;
+  ${sumOf('total', 'expOf(at0(at) - top)')}
+  return vec4(top, logOf(total), 0.0, 0.0);`,
+  )
 /** x − max − log Σ e^(x − max) */
 const logSoftmax: Kernel = {
   plan: (node, [given], planner) => {
     const rows = rowsOf(node.to[0].shape, node.attrs.axis as number)
     const x = planner.whole(given)
-    const stats = perRow(
-      planner,
-      rows,
-      [x],
-      `float top = -INF;
-  for (int k = 0; k < n; k++) top = max(top, at0(base + k * after));
-  if (top == INF || top == -INF) top = 0.0;
-  ${sumOf('total', 'expOf(at0(at) - top)')}
-  return vec4(top, logOf(total), 0.0, 0.0);`,
-    )
+    const stats = logStats(planner, rows, x)
     return [perElement(planner, rows, [x, stats], 'vec4 s = texel1(row); return (at0(o) - s.x) - s.y;')]
   },
 }
@@ -149,6 +152,50 @@ const logSoftmaxVjp: Kernel = {
   return vec4(total, 0.0, 0.0, 0.0);`,
     )
     return [perElement(planner, rows, [y, dy, sums], 'return at1(o) - expOf(at0(o)) * texel2(row).x;')]
+  },
+}
+
+/** −log softmax(x)[target] of every row without the whole of log softmax; 0 where the target is to be ignored. */
+const crossEntropy: Kernel = {
+  plan: (node, [logits, ids], planner) => {
+    const rows = rowsOf(logits.shape, logits.shape.length - 1)
+    const [x, target] = [planner.whole(logits), planner.contiguous(ids)]
+    return [
+      planner.draw({
+        code: `float value(int row) {
+  int id = at1(from + row);
+  if (id == ignored) return 0.0;
+  vec4 s = texel2(row);
+  return s.y - (at0(row * n + clamp(id, 0, n - 1)) - s.x);
+}`,
+        inputs: [x, target, logStats(planner, rows, x)],
+        ints: { n: rows.ints.n, from: target.offset, ignored: node.attrs.ignoreIndex as number },
+        shape: node.to[0].shape,
+        dtype: 'f32',
+      }),
+    ]
+  },
+}
+/** dx = dy·(softmax(x) − 1 at the target) */
+const crossEntropyVjp: Kernel = {
+  plan: (node, inputs, planner) => {
+    const rows = rowsOf(inputs[0].shape, inputs[0].shape.length - 1)
+    const x = planner.whole(inputs[0])
+    const target = planner.contiguous(inputs[1])
+    const dy = planner.contiguous(inputs[inputs.length - 1])
+    return [
+      perElement(
+        planner,
+        rows,
+        [x, target, dy, logStats(planner, rows, x)],
+        `int id = at1(from + row);
+  if (id == ignored) return 0.0;
+  vec4 s = texel3(row);
+  float p = expOf((at0(o) - s.x) - s.y);
+  return at2(given + row) * (place == clamp(id, 0, n - 1) ? p - 1.0 : p);`,
+        { ints: { from: target.offset, given: dy.offset, ignored: node.attrs.ignoreIndex as number } },
+      ),
+    ]
   },
 }
 
@@ -284,6 +331,8 @@ export const rowKernels = {
   'softmax.vjp': softmaxVjp,
   logSoftmax,
   'logSoftmax.vjp': logSoftmaxVjp,
+  crossEntropyPerToken: crossEntropy,
+  'crossEntropyPerToken.vjp': crossEntropyVjp,
   layerNorm: {
     plan: (node, inputs, planner) => {
       const { norm, nAxes } = layerAttrs(node.attrs, inputs)
