@@ -1,0 +1,75 @@
+import type { ConformanceResult } from '@heed/conformance'
+import { describe, expect, it } from 'vitest'
+import { between, type Cell, cellsOf, stale, summary, supportTable, table, worse } from './matrix/cells.js'
+
+const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
+  name: 'add/matrices',
+  op: 'add',
+  kind: 'primitive',
+  direction: 'forward',
+  pass: true,
+  how: 'native',
+  maxError: 1.234e-7,
+  ratio: 0.1,
+  ...more,
+})
+const cell = (more: Partial<Cell> = {}): Cell => ({
+  op: 'add',
+  backend: 'cpu',
+  pass: 'forward',
+  status: 'native',
+  max_error: 1e-7,
+  ...more,
+})
+
+describe('the conformance matrix', () => {
+  it('takes the least good case of an op and its largest error', () => {
+    const results = [
+      result({}),
+      result({ how: 'inlined', maxError: 3e-7 }),
+      result({ how: 'fused' }),
+      result({ direction: 'gradient', how: 'reference', maxError: 0 }),
+    ]
+    expect(cellsOf('cpu', results)).toEqual([
+      cell({ status: 'inlined', max_error: 3e-7 }),
+      cell({ pass: 'gradient', status: 'reference', max_error: 0 }),
+    ])
+  })
+  it('is not made of failing cases', () => {
+    expect(() => cellsOf('cpu', [result({ pass: false, reason: 'got 1 instead of 2' })])).toThrow(
+      /1 cases fail[\s\S]*got 1 instead of 2/,
+    )
+  })
+  it('finds a cell that fell back, grew its error or went away, and none that got better', () => {
+    const before = [cell(), cell({ op: 'mul' }), cell({ op: 'sub' }), cell({ op: 'neg', status: 'inlined' })]
+    const now = [
+      cell({ status: 'reference' }),
+      cell({ op: 'mul', max_error: 2e-6 }),
+      cell({ op: 'neg', status: 'fused', max_error: 0 }),
+    ]
+    expect(worse(before, now)).toEqual([
+      'add, forward, on cpu: was native, is reference',
+      'mul, forward, on cpu: the error was 1e-7, is 0.000002',
+      'sub, forward, on cpu: is not there any more',
+    ])
+    expect(worse(before, [cell({ backend: 'webgl' })])).toEqual([])
+  })
+  it('finds pages that say something else', () => {
+    expect(stale([cell({ status: 'inlined' })], [cell(), cell({ op: 'mul' })])).toEqual([
+      'add, forward, on cpu: is native, the pages say inlined',
+      'mul, forward, on cpu: is native, the pages say nothing',
+    ])
+  })
+  it('reads as a table, as a line and as the part of a README', () => {
+    const cells = [cell(), cell({ pass: 'gradient', status: 'inlined' }), cell({ backend: 'webgl' })]
+    expect(table(cells)[2]).toBe('| add | native, 1e-7 | inlined, 1e-7 | native, 1e-7 |  |')
+    expect(summary(cells)[0]).toBe('cpu: 1 native, 0 fused, 1 inlined, 0 reference; largest error 1e-7')
+    expect(supportTable('cpu', cells).slice(2)).toEqual([
+      '| native | forward | add | 1e-7 |',
+      '| inlined | gradient | add | 1e-7 |',
+    ])
+    const text = 'a\n<!-- matrix -->\nold\n<!-- /matrix -->\nb'
+    expect(between(text, ['new'])).toBe('a\n<!-- matrix -->\nnew\n<!-- /matrix -->\nb')
+    expect(() => between('a', [])).toThrow(/no place/)
+  })
+})
