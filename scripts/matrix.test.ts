@@ -10,6 +10,7 @@ const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
   pass: true,
   how: 'native',
   maxError: 1.234e-7,
+  scaledError: 1.0e-7,
   ratio: 0.1,
   ...more,
 })
@@ -26,9 +27,9 @@ describe('the conformance matrix', () => {
   it('takes the least good case of an op and its largest error', () => {
     const results = [
       result({}),
-      result({ how: 'inlined', maxError: 3e-7 }),
+      result({ how: 'inlined', scaledError: 3e-7 }),
       result({ how: 'fused' }),
-      result({ direction: 'gradient', how: 'reference', maxError: 0 }),
+      result({ direction: 'gradient', how: 'reference', scaledError: 0 }),
     ]
     expect(cellsOf('cpu', results)).toEqual([
       cell({ status: 'inlined', max_error: 3e-7 }),

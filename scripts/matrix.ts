@@ -79,9 +79,15 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
+/** As the formatter leaves it. */
+const line = (c: Cell): string =>
+  `  { ${Object.entries(c)
+    .map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`)
+    .join(', ')} }`
+
 function write(cells: readonly Cell[]): void {
   const all = [...written().filter((old) => !cells.some((c) => c.backend === old.backend)), ...cells]
-  writeFileSync(data, `[\n${all.map((c) => `  ${JSON.stringify(c)}`).join(',\n')}\n]\n`)
+  writeFileSync(data, `[\n${all.map(line).join(',\n')}\n]\n`)
   writeFileSync(
     page,
     between(readFileSync(page, 'utf8'), [

@@ -9,7 +9,7 @@ export interface Cell {
   readonly pass: 'forward' | 'gradient'
   /** The least good of its cases. */
   readonly status: Status
-  /** Largest absolute error against float64. */
+  /** Largest error against float64: absolute, and relative to the largest value of a tensor where that is above 1. */
   readonly max_error: number
 }
 
@@ -24,13 +24,13 @@ export function cellsOf(backend: string, results: readonly ConformanceResult[]):
       `${backend}: ${failed.length} cases fail:\n${failed.map((r) => `  ${r.name}, ${r.direction}: ${r.reason}`).join('\n')}`,
     )
   const cells = new Map<string, Cell>()
-  for (const { op, direction, how, maxError } of results) {
+  for (const { op, direction, how, scaledError } of results) {
     const key = `${op} ${direction}`
     const seen = cells.get(key)
     const status = seen && RANK[seen.status] > RANK[how] ? seen.status : how
     // one kernel that takes everything, even where other cases were already native
     const kept = seen && RANK[seen.status] === RANK[status] ? seen.status : status
-    const max_error = Math.max(seen?.max_error ?? 0, Number(maxError.toPrecision(2)))
+    const max_error = Math.max(seen?.max_error ?? 0, Number(scaledError.toPrecision(2)))
     cells.set(key, { op, backend, pass: direction, status: kept, max_error })
   }
   return [...cells.values()]

@@ -28,6 +28,10 @@ describe('compare', () => {
     // an infinity is no size
     expect(compare([Infinity, 0.5], [Infinity, 0], { rtol: 0, scaled: 0.01 }).pass).toBe(false)
   })
+  it('measures by the largest value where that is above 1', () => {
+    expect(compare([200.5, 0], [200, 0], { rtol: 1, scaled: 1 }).scaledError).toBe(0.5 / 200)
+    expect(compare([0.3], [0.2], { rtol: 1, scaled: 1 }).scaledError).toBeCloseTo(0.1, 12)
+  })
   it('names the worst place', () => {
     const c = compare([1, 2.2, 3.1], [1, 2, 3], { rtol: 0.01, scaled: 0 })
     expect(c.at).toBe(1)

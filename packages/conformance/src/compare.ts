@@ -13,6 +13,8 @@ export interface Compared {
   readonly pass: boolean
   /** Largest |got − want|; Infinity where one is finite and the other is not, or lengths differ. */
   readonly maxError: number
+  /** The same over the largest finite value expected anywhere, where that is above 1. */
+  readonly scaledError: number
   /** Largest error over what was allowed there: a pass is ≤ 1. */
   readonly ratio: number
   /** Flat index of that element, −1 when all are equal. */
@@ -27,6 +29,7 @@ export function compare(got: ArrayLike<number>, want: ArrayLike<number>, toleran
     return {
       pass: false,
       maxError: Infinity,
+      scaledError: Infinity,
       ratio: Infinity,
       at: 0,
       reason: `${got.length} values, expected ${want.length}`,
@@ -59,6 +62,7 @@ export function compare(got: ArrayLike<number>, want: ArrayLike<number>, toleran
   return {
     pass,
     maxError,
+    scaledError: maxError / Math.max(1, size),
     ratio,
     at,
     ...(pass

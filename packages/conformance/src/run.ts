@@ -17,6 +17,8 @@ export interface ConformanceResult {
   readonly how: How
   /** Largest absolute error against float64. */
   readonly maxError: number
+  /** Largest error over the largest value of its tensor, where that is above 1. */
+  readonly scaledError: number
   /** Largest error over what is allowed there. */
   readonly ratio: number
   readonly reason?: string
@@ -68,7 +70,7 @@ async function runDirection(
     const got = await valuesOn(one.build(), direction, backend)
     const want = await valuesOn(one.build({ plain: true }), direction, oracle)
     const how = howItRan(got.report, op, kind, direction)
-    let worst = { maxError: 0, ratio: 0, reason: undefined as string | undefined }
+    let worst = { maxError: 0, scaledError: 0, ratio: 0, reason: undefined as string | undefined }
     for (const [i, { data, tensor }] of got.values.entries()) {
       const expected = want.values[i]
       if (tensor.shape.join() !== expected.tensor.shape.join())
@@ -79,6 +81,7 @@ async function runDirection(
       if (c.ratio > worst.ratio || (c.ratio === worst.ratio && c.maxError > worst.maxError))
         worst = {
           maxError: c.maxError,
+          scaledError: c.scaledError,
           ratio: c.ratio,
           reason: c.reason && `${direction === 'gradient' ? 'gradient' : 'result'} ${i}: ${c.reason}`,
         }
@@ -95,7 +98,7 @@ function failed(
   how: How,
   reason: string,
 ): ConformanceResult {
-  return { ...base, how, pass: false, maxError: Infinity, ratio: Infinity, reason }
+  return { ...base, how, pass: false, maxError: Infinity, scaledError: Infinity, ratio: Infinity, reason }
 }
 
 interface Values {
