@@ -9,7 +9,7 @@ import { AttentionJob, RANGE_WORDS, allow, elements, meets, pad8, stretches, vis
 import { NEVER, expOne, expRow, maxRow } from './exp'
 import { packPanels, packRows } from './pack'
 import { MR, tile } from './tile'
-import { rowDots, rowTimes } from './vector'
+import { rowDots, rowTimes, storePart } from './vector'
 
 // Queries and keys of one score tile (96 KB: it stays in L2); ROWS is a multiple of both tile heights, KEYS of 8.
 // @ts-ignore: decorator
@@ -57,12 +57,13 @@ function finishRow(o: usize, n: i32, m: f32, sum: f32, z: usize, lse: usize): vo
     store<f32>(lse, -Infinity)
     return
   }
-  const inverse: f32 = 1 / sum
-  for (let j = 0; j < n; j++) {
-    store<f32>(z, load<f32>(o) * inverse)
-    o += 4
-    z += 4
+  const inverse = f32x4.splat(1 / sum)
+  for (; n >= 4; n -= 4) {
+    v128.store(z, f32x4.mul(v128.load(o), inverse))
+    o += 16
+    z += 16
   }
+  if (n > 0) storePart(z, n, f32x4.mul(v128.load(o), inverse))
   store<f32>(lse, m + Mathf.log(sum))
 }
 
