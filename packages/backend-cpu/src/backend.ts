@@ -15,6 +15,7 @@ import {
 } from '@heed/tensor'
 import { attentionEntries } from './attention.js'
 import { Chains } from './chain.js'
+import { chained } from './chains.js'
 import { elementwiseEntries } from './elementwise.js'
 import { OutOfMemoryError } from './errors.js'
 import { FUSED, fuse } from './fuse.js'
@@ -94,8 +95,9 @@ function executorMemory(kernels: Kernels, panels: Panels): Memory {
 const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
 
 /**
- * The CPU backend: WebAssembly SIMD, float32, all cores unless `threads` says otherwise; results do not depend on how many. `matmul`, the common elementwise ops and sums and the
- * composite `attention`, forward and backward, run on WASM kernels; everything else runs on the reference kernels, and the report of a run says so.
+ * The CPU backend: WebAssembly SIMD, float32, all cores unless `threads` says otherwise; results do not depend on how many. Products,
+ * attention, what goes row by row or element by element and loops over LSTM and GRU cells run on WASM kernels, forward and backward;
+ * everything else runs on the reference kernels, and the report of a run says so.
  *
  * @throws BackendError when the engine lacks WebAssembly SIMD or refuses the build; ValueError for an unknown option
  */
@@ -132,7 +134,7 @@ export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
     kernels: table,
     memory,
     limits,
-    rewrite: (graph) => fuse(recurrent(graph)),
+    rewrite: (graph) => chained(fuse(recurrent(graph))),
     prepare: () => panels.prepare(),
     freed: (buffer) => panels.freed(buffer),
   })

@@ -41,7 +41,7 @@ export function codeOf(op: string, from: readonly DType[], to: DType): number | 
   return op === 'cast' ? (CAST[`${from[0]} ${to}`] ?? null) : null
 }
 /** The primitives that a program may hold. */
-export const CHAINED: readonly string[] = [
+const CHAINED: readonly string[] = [
   ...Object.keys(UNARY),
   ...Object.keys(BINARY),
   ...Object.keys(COMPARE),
@@ -49,8 +49,9 @@ export const CHAINED: readonly string[] = [
   'cast',
 ]
 
-/** Values of a program, operands and instructions together, and words of a job that its operands may take. */
+/** Values of a program, operands and instructions together, and words of its job. */
 export const MOST_VALUES = 24
+export const MOST_WORDS = 256
 const BLOCK = 512
 const FLAT = 0
 const GATHERED = 1
@@ -118,7 +119,7 @@ export class Chains {
     return { words, addresses, chunks }
   }
 
-  /** The primitives that are programs of one instruction. */
+  /** The primitives that are programs of one instruction, and `chain`, whose attributes hold a program. */
   entries(): Record<string, KernelEntry> {
     const entry = (op: string): KernelEntry => ({
       ...(referenceKernels as Record<string, KernelEntry>)[op],
@@ -135,6 +136,12 @@ export class Chains {
         else this.run(inputs, y, [{ code, reads: inputs.map((_, k) => k) }])
       },
     })
-    return Object.fromEntries(CHAINED.map((op) => [op, entry(op)]))
+    const chain: KernelEntry = {
+      strided: true,
+      how: 'fused',
+      inPlace: [Array.from({ length: MOST_VALUES }, (_, k) => k)],
+      run: ({ inputs, outputs: [y], attrs }) => this.run(inputs, y, attrs.program as readonly Instruction[]),
+    }
+    return { ...Object.fromEntries(CHAINED.map((op) => [op, entry(op)])), chain }
   }
 }

@@ -75,7 +75,7 @@ function withoutResult(n: GraphNode): GraphNode {
 }
 
 /** The graph without some nodes that nobody reads. */
-function without(dead: ReadonlySet<number>, graph: Graph): Graph {
+export function without(dead: ReadonlySet<number>, graph: Graph): Graph {
   if (dead.size === 0) return graph
   const position: number[] = []
   let kept = 0
