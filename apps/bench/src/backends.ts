@@ -8,7 +8,8 @@ import { workspaceVersion } from './machine.js'
 import { minilmFolder } from './minilm.js'
 import type { Abilities, Maker } from './work.js'
 
-const nodeAbilities = (threads: number): Abilities => ({
+/** What only Node has: folders of weights, and processes. `opened` is the backend as a new process would open it. */
+const nodeAbilities = (opened: string): Abilities => ({
   async embed({ texts }) {
     const model = await loadModel(minilmFolder())
     const once = () => model.embed(texts)
@@ -20,17 +21,18 @@ const nodeAbilities = (threads: number): Abilities => ({
   },
   cold: () =>
     coldStart(
-      `const { cpu } = await import('@heed/backend-cpu')
-      const { matmul, ones, setBackend } = await import('@heed/tensor')
-      setBackend(await cpu({ threads: ${threads} }))
+      `const { matmul, ones, reference, setBackend } = await import('@heed/tensor')
+      setBackend(await ${opened})
       const y = await matmul(ones([64, 64]), ones([64, 64])).data()`,
       'here',
     ),
 })
 
+/** `opened`: the same as `open`, as text. */
 const backend = (
   name: string,
   open: (threads: number) => Backend | Promise<Backend>,
+  opened: (threads: number) => string,
   more: Partial<Maker> = {},
 ): Maker => ({
   name,
@@ -42,15 +44,33 @@ const backend = (
     return {
       name,
       threads,
-      can: { ...heedAbilities(made), ...nodeAbilities(threads) },
+      can: { ...heedAbilities(made), ...nodeAbilities(opened(threads)) },
       enter: () => use(made),
     }
   },
   ...more,
 })
 
+const cpuText = (options: object): string =>
+  `(await import('@heed/backend-cpu')).cpu(${JSON.stringify(options)})`
+const baseline = { build: 'baseline' } as const
+
 export const backends: readonly Maker[] = [
-  backend('heed/cpu', (threads) => cpu({ threads })),
-  backend('heed/cpu-baseline', (threads) => cpu({ threads, build: 'baseline' }), { aside: true }),
-  backend('heed/reference', () => reference(), { byDefault: false, threaded: false }),
+  backend(
+    'heed/cpu',
+    (threads) => cpu({ threads }),
+    (threads) => cpuText({ threads }),
+  ),
+  backend(
+    'heed/cpu-baseline',
+    (threads) => cpu({ threads, ...baseline }),
+    (threads) => cpuText({ threads, ...baseline }),
+    { aside: true },
+  ),
+  backend(
+    'heed/reference',
+    () => reference(),
+    () => 'reference()',
+    { byDefault: false, threaded: false },
+  ),
 ]

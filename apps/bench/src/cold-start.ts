@@ -8,16 +8,19 @@ import type { Prepared } from './work.js'
  * The process itself (Node's start) is not counted, loading and compiling the library is.
  */
 export function coldStart(code: string, where: 'here' | 'peers'): Prepared {
-  const source = `const start = performance.now()
+  // not as a module: the flag for that would be inherited by workers, which refuse it
+  const source = `(async () => {
+    const start = performance.now()
     ${code}
     const ms = performance.now() - start
     if (y.length !== 4096 || y.some((v) => v !== 64)) throw new Error('wrong result')
     console.log('MS ' + ms)
-    process.exit(0)`
+    process.exit(0)
+  })().catch((error) => { console.error(error); process.exit(1) })`
   const time = async (): Promise<number> => {
     const { stdout, stderr } = spawnSync(
       process.execPath,
-      [...process.execArgv.filter((a) => a.includes('wasm')), '--input-type=module', '-e', source],
+      [...process.execArgv.filter((a) => a.includes('wasm')), '-e', source],
       { cwd: where === 'here' ? app : peersFolder, encoding: 'utf8', timeout: 60_000 },
     )
     const found = /^MS ([\d.]+)$/m.exec(stdout)

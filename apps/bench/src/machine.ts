@@ -20,7 +20,7 @@ export const machine = (): Machine => ({
   cores: cpus().length,
   memory_gb: Math.round(totalmem() / 2 ** 30),
   os: `${platform()} ${release()} ${arch()}`,
-  engine: `Node ${process.versions.node} (V8 ${process.versions.v8})`,
+  engine: `Node ${[process.versions.node, ...process.execArgv].join(' ')} (V8 ${process.versions.v8})`,
   load: Number(loadavg()[0].toFixed(2)),
 })
 

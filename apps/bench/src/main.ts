@@ -67,9 +67,7 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
 
   const about = machine()
   const probe = makeProbe()
-  line(
-    `${about.cpu}, ${about.cores} cores, ${[about.engine, ...process.execArgv].join(' ')}, load ${about.load}, probe: ${probe.form}`,
-  )
+  line(`${about.cpu}, ${about.cores} cores, ${about.engine}, load ${about.load}, probe: ${probe.form}`)
   const makers = [...ours, ...theirs]
   const runners: Runner[] = []
   for (const maker of makers)

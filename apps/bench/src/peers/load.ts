@@ -41,7 +41,7 @@ export function ensurePeers(
 ): void {
   if (wanted.length === 0) return
   if (!existsSync(`${folder}/node_modules`)) {
-    say('installing the peers into apps/bench/peers, once (about 500 MB): npm ci --ignore-scripts')
+    say('installing the peers into apps/bench/peers, once (about 900 MB): npm ci --ignore-scripts')
     const npm = process.platform === 'win32' ? 'npm.cmd' : 'npm'
     const { status } = spawnSync(npm, ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], {
       cwd: folder,
