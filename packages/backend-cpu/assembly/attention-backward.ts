@@ -35,13 +35,19 @@ export function attentionGradientScratch(dim: i32, valueDim: i32): usize {
   return <usize>(keys + queries + RANGE_WORDS + 2 * (ROWS / MR)) * 4
 }
 
+/** δ of the heads of chunk `chunk`, in all batches. */
+export function attentionDeltaChunk(address: usize, chunk: i32): void {
+  const job = changetype<AttentionJob>(address)
+  const first = chunk * job.chunkItems
+  for (let h = first; h < min(first + job.chunkItems, job.items); h++) headDelta(job, h)
+}
+
 /**
  * δ of one head, all batches, and the gradient of its sink logit. Four sums at a time; each adds in the order in which a tile
  * adds, so that δ = dz·z and dz·v round alike: where one key has all the weight, z is its v and their difference is exactly 0,
  * not rounding noise times large keys.
  */
-export function attentionDeltaChunk(address: usize, h: i32): void {
-  const job = changetype<AttentionJob>(address)
+function headDelta(job: AttentionJob, h: i32): void {
   const last = job.queries - 1
   const zStep = <usize>job.zColumn << 2
   const dzStep = <usize>job.dzColumn << 2

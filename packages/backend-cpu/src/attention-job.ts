@@ -55,18 +55,17 @@ const align = (bytes: number): number => Math.ceil(bytes / 64) * 64
 
 function run(
   kernels: Kernels,
-  task: 'attention' | 'attentionGradient',
+  task: 'attention' | 'attentionDelta' | 'attentionGradient',
   args: AttentionArguments,
   work: number,
   at: number,
   stride: number,
 ): void {
   const items = args.items as number
-  const chunkItems = Math.max(
-    1,
-    Math.min(Math.ceil(items / kernels.threads), Math.floor((WORTH * items) / Math.max(1, work))),
-  )
-  kernels.run(task, wordsOf({ ...args, chunkItems }), Math.ceil(items / chunkItems), at, stride)
+  const worthwhile = Math.floor((WORTH * items) / Math.max(1, work))
+  const chunkItems =
+    worthwhile >= items ? items : Math.max(1, Math.min(Math.ceil(items / kernels.threads), worthwhile))
+  kernels.run(task, wordsOf({ ...args, chunkItems }), Math.ceil(items / Math.max(1, chunkItems)), at, stride)
 }
 function wordsOf(args: AttentionArguments): number[] {
   return JOB.map((name) => {
@@ -197,7 +196,9 @@ export function attentionBackward(
   const items = (batch / how.itemBatches) * (kvHeads / how.itemHeads) * how.parts
   const job = { ...args, ...how, items, delta: scratch, partial: partial && scratch + delta }
   const work = passes(args)
-  kernels.run('attentionDelta', wordsOf(job), heads)
+  // one sum after another: slower than products
+  const products = 4 * batch * heads * queries * args.valueDim
+  run(kernels, 'attentionDelta', { ...job, items: heads }, products, 0, 0)
   run(kernels, 'attentionGradient', job, 2.5 * work, scratch + delta + partial, stride)
   if (partial > 0) {
     const all = batch * heads * queries
