@@ -77,23 +77,19 @@ function spread(v: View, shape: readonly number[]): View {
 }
 
 export class Chains {
-  // views live as long as their plan, so a job is worked out once
-  private readonly jobs = new WeakMap<View, Job>()
   private readonly scratch: number
 
   constructor(private readonly kernels: Kernels) {
     this.scratch = kernels.memory.alloc(SCRATCH * kernels.threads)
   }
 
-  /** Runs a program whose last instruction makes `y`. */
-  run(inputs: readonly View[], y: View, program: readonly Instruction[]): void {
+  /** Runs a program whose last instruction makes the result; what it is, is worked out in the first run of the step. */
+  run(call: KernelCall, program: () => readonly Instruction[]): void {
+    const { inputs } = call
+    const y = call.outputs[0]
     if (y.size === 0) return
-    let job = this.jobs.get(y)
-    if (!job) {
-      job = this.jobOf(inputs, y, program)
-      this.jobs.set(y, job)
-    }
-    const { words, addresses, chunks } = job
+    call.memo ??= this.jobOf(inputs, y, program())
+    const { words, addresses, chunks } = call.memo as Job
     words[5] = pointer(y)
     for (let k = 0; k < inputs.length; k++) words[addresses[k]] = pointer(inputs[k])
     this.kernels.run('chain', words, chunks, this.scratch, SCRATCH)
@@ -121,26 +117,31 @@ export class Chains {
 
   /** The primitives that are programs of one instruction, and `chain`, whose attributes hold a program. */
   entries(): Record<string, KernelEntry> {
-    const entry = (op: string): KernelEntry => ({
-      ...(referenceKernels as Record<string, KernelEntry>)[op],
-      how: 'native',
-      run: (call: KernelCall) => {
-        const { inputs, outputs } = call
-        const [y] = outputs
+    const entry = (op: string): KernelEntry => {
+      const plain = (referenceKernels as Record<string, KernelEntry>)[op]
+      const program = ({ inputs, outputs: [y] }: KernelCall): Instruction | null => {
         const code = codeOf(
           op,
           inputs.map((v) => v.dtype),
           y.dtype,
         )
-        if (code === null) (referenceKernels as Record<string, KernelEntry>)[op].run(call)
-        else this.run(inputs, y, [{ code, reads: inputs.map((_, k) => k) }])
-      },
-    })
+        return code === null ? null : { code, reads: inputs.map((_, k) => k) }
+      }
+      return {
+        ...plain,
+        how: 'native',
+        run: (call: KernelCall) => {
+          if (call.memo === undefined && program(call) === null) call.memo = null
+          if (call.memo === null) plain.run(call)
+          else this.run(call, () => [program(call) as Instruction])
+        },
+      }
+    }
     const chain: KernelEntry = {
       strided: true,
       how: 'fused',
       inPlace: [Array.from({ length: MOST_VALUES }, (_, k) => k)],
-      run: ({ inputs, outputs: [y], attrs }) => this.run(inputs, y, attrs.program as readonly Instruction[]),
+      run: (call) => this.run(call, () => call.attrs.program as readonly Instruction[]),
     }
     return { ...Object.fromEntries(CHAINED.map((op) => [op, entry(op)])), chain }
   }

@@ -47,6 +47,11 @@ export interface KernelCall {
   readonly path: string
   /** `scratch` bytes of working memory, if the kernel asked for any. */
   readonly scratch: View | null
+  /**
+   * Whatever the kernel worked out from shapes, strides and attributes and wants to find again: a plan calls a step with the same
+   * object every time, and only what views point at changes.
+   */
+  memo?: unknown
 }
 export type Kernel = (call: KernelCall) => void
 export interface KernelEntry {
@@ -125,6 +130,7 @@ interface Step {
     attrs: Readonly<Record<string, unknown>>
     path: string
     scratch: View | null
+    memo: unknown
   }
   scratchSlot: Slot | null
   site: string | null
@@ -331,6 +337,7 @@ class Program {
         attrs: n?.attrs ?? {},
         path: n?.path ?? '',
         scratch: scratch && this.view(scratch),
+        memo: undefined,
       },
       scratchSlot: scratch?.slot ?? null,
       site: n?.site ?? null,
