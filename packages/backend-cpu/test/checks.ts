@@ -286,7 +286,7 @@ for (const right of LAYOUTS)
       ends.push(endCheck([m, n, 7 + (n % 5)], (m + n) % 8, { right, bias: n % 2 === 0 }))
 for (const right of LAYOUTS)
   ends.push(
-    endCheck([14, 530, 520], 0, { right, residual: true }),
+    endCheck([14, 530, 520], 0, { right, bias: true, residual: true }),
     endCheck([190, 20, 515], 1, { right, bias: true }),
     endCheck([9, 11, 5], 0, { right, add: true }),
     endCheck([1, 11, 5], 4, { right, add: true, bias: true, residual: true }),

@@ -325,6 +325,11 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
         run: (x, w, b) => t.conv2d(x, w, b, { groups: 2 }),
       },
       {
+        name: 'pointwise',
+        inputs: [normals(2, 4, 5, 3), normals(6, 2, 1, 1), normals(6)],
+        run: (x, w, b) => t.conv2d(x, w, b, { groups: 2, padding: [1, 0] }),
+      },
+      {
         name: 'a line',
         inputs: [normals(2, 3, 9), normals(4, 3, 3), normals(4)],
         run: (x, w, b) => t.conv1d(x, w, b, { padding: 1 }),

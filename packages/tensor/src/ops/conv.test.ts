@@ -54,32 +54,37 @@ describe('conv2d', () => {
     { stride: [2, 3], padding: [1, 2], dilation: [1, 1], groups: 1 },
     { stride: [1, 2], padding: [2, 0], dilation: [3, 2], groups: 2 },
     { stride: [1, 1], padding: [0, 1], dilation: [1, 4], groups: 4 },
-  ] as (Windows & { groups: number })[])('%j', async (o) => {
-    const [batch, channels, height, width, out] = [2, 4, 8, 9, 8]
-    const kernel: [number, number] = [3, 2]
-    const x = filled([batch, channels, height, width], 0)
-    const w = filled([out, channels / o.groups, ...kernel], 5)
-    const b = filled([out], 9)
-    const want: number[] = []
-    for (let n = 0; n < batch; n++)
-      for (let c = 0; c < out; c++)
-        eachWindow([height, width], kernel, o, (pixels) => {
-          let sum = b.data[c]
-          const inPerGroup = channels / o.groups
-          const first = Math.floor(c / (out / o.groups)) * inPerGroup
-          for (let i = 0; i < inPerGroup; i++)
-            pixels.forEach((p, k) => {
-              if (p !== null)
-                sum +=
-                  x.data[(n * channels + first + i) * height * width + p] *
-                  w.data[(c * inPerGroup + i) * 6 + k]
-            })
-          want.push(sum)
-        })
-    const got = await read(conv2d(x.t, w.t, b.t, o))
-    expect(got).toHaveLength(want.length)
-    got.forEach((v, i) => expect(v).toBeCloseTo(want[i], 12))
-  })
+    { stride: [1, 1], padding: [0, 0], dilation: [1, 1], groups: 1, kernel: [1, 1] },
+    { stride: [1, 1], padding: [1, 2], dilation: [2, 1], groups: 2, kernel: [1, 1] },
+    { stride: [2, 1], padding: [0, 1], dilation: [1, 1], groups: 1, kernel: [1, 1] },
+  ] as (Windows & { groups: number; kernel?: [number, number] })[])(
+    '%j',
+    async ({ kernel = [3, 2], ...o }) => {
+      const [batch, channels, height, width, out] = [2, 4, 8, 9, 8]
+      const x = filled([batch, channels, height, width], 0)
+      const w = filled([out, channels / o.groups, ...kernel], 5)
+      const b = filled([out], 9)
+      const want: number[] = []
+      for (let n = 0; n < batch; n++)
+        for (let c = 0; c < out; c++)
+          eachWindow([height, width], kernel, o, (pixels) => {
+            let sum = b.data[c]
+            const inPerGroup = channels / o.groups
+            const first = Math.floor(c / (out / o.groups)) * inPerGroup
+            for (let i = 0; i < inPerGroup; i++)
+              pixels.forEach((p, k) => {
+                if (p !== null)
+                  sum +=
+                    x.data[(n * channels + first + i) * height * width + p] *
+                    w.data[(c * inPerGroup + i) * kernel[0] * kernel[1] + k]
+              })
+            want.push(sum)
+          })
+      const got = await read(conv2d(x.t, w.t, b.t, o))
+      expect(got).toHaveLength(want.length)
+      got.forEach((v, i) => expect(v).toBeCloseTo(want[i], 12))
+    },
+  )
   it('of a line is conv1d', async () => {
     const x = filled([2, 2, 9], 0)
     const w = filled([3, 2, 3], 4)

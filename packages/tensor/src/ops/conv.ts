@@ -93,7 +93,11 @@ const convOf = composite('conv2d', {
       [padding[0], padding[0]],
       [padding[1], padding[1]],
     ])
-    const taps = windows(padded, [kernelH, kernelW], stride, dilation)
+    // windows of one element at every position are the image as it lies
+    const isPointwise = [kernelH, kernelW, ...stride].every((n) => n === 1)
+    const taps = isPointwise
+      ? reshape(padded, [...padded.shape.slice(0, 2), 1, ...padded.shape.slice(2)])
+      : windows(padded, [kernelH, kernelW], stride, dilation)
     const [batch, , , outH, outW] = taps.shape
     const columns = reshape(taps, [batch, groups, inPerGroup * kernelH * kernelW, outH * outW])
     const rows = reshape(w, [1, groups, out / groups, inPerGroup * kernelH * kernelW])
