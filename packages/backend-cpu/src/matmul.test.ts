@@ -47,6 +47,7 @@ const cases: [string, Layout][] = [
   ['packed', { m: 128, n: 203, k: 600, isPacked: true, hasEnd: true }],
   ['tall', { m: 1201, n: 9, k: 90, hasEnd: true }],
   ['wide, few rows', { m: 7, n: 1500, k: 100 }],
+  ['wider than a block', { m: 40, n: 1100, k: 50, hasEnd: true }],
   ['A · Bᵀ', { m: 61, n: 333, k: 128, transposeB: true, hasEnd: true }],
   ['Aᵀ · B', { m: 333, n: 61, k: 128, transposeA: true, add: true }],
   ['one row', { m: 1, n: 3001, k: 300 }],
