@@ -99,6 +99,8 @@ export class Device {
   private live = 0
   private readonly vertex: WebGLShader
   private readonly vao: WebGLVertexArrayObject
+  private many: WebGLFramebuffer | null = null
+  private targets = 0
   /** Bytes of textures in use. */
   bytesInUse = 0
 
@@ -254,16 +256,18 @@ export class Device {
       gl.bindFramebuffer(gl.FRAMEBUFFER, null)
     }
   }
-  /** Every texel of `out` by a program. */
+  /** Every texel of `outs`, which are of one size, by a program. */
   draw(
     program: Program,
-    out: Texture,
+    outs: readonly Texture[],
     inputs: readonly Texture[],
     ints: Int32Array,
     floats: Float32Array,
   ): void {
     const { gl } = this
-    gl.bindFramebuffer(gl.FRAMEBUFFER, out.framebuffer)
+    const [out] = outs
+    if (outs.length === 1) gl.bindFramebuffer(gl.FRAMEBUFFER, out.framebuffer)
+    else this.bindMany(outs)
     gl.viewport(0, 0, 2 ** out.bits, out.height)
     gl.useProgram(program.handle)
     for (let i = 0; i < inputs.length; i++) {
@@ -273,6 +277,24 @@ export class Device {
     if (program.ints) gl.uniform1iv(program.ints, ints)
     if (program.floats) gl.uniform1fv(program.floats, floats)
     gl.drawArrays(gl.TRIANGLES, 0, 3)
+    if (outs.length > 1) this.bindMany([])
+  }
+  /** Textures as the targets of one draw; none takes them off again. */
+  private bindMany(textures: readonly Texture[]): void {
+    const { gl } = this
+    this.many ??= gl.createFramebuffer()
+    gl.bindFramebuffer(gl.FRAMEBUFFER, this.many)
+    const places = Array.from({ length: Math.max(textures.length, this.targets) }, (_, i) => i)
+    for (const i of places)
+      gl.framebufferTexture2D(
+        gl.FRAMEBUFFER,
+        gl.COLOR_ATTACHMENT0 + i,
+        gl.TEXTURE_2D,
+        textures[i]?.handle ?? null,
+        0,
+      )
+    if (textures.length > 0) gl.drawBuffers(places.map((i) => gl.COLOR_ATTACHMENT0 + i))
+    this.targets = textures.length
   }
 
   /** A texture with these values, whose bits are those of the dtype. */
@@ -380,6 +402,7 @@ export class Device {
     for (const p of this.programs.values()) gl.deleteProgram(p.handle)
     this.programs.clear()
     gl.deleteShader(this.vertex)
+    gl.deleteFramebuffer(this.many)
     gl.deleteVertexArray(this.vao)
   }
 }

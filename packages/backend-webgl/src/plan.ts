@@ -41,7 +41,8 @@ export interface Value {
 export interface Drawing {
   /**
    * GLSL that defines `float value(int o)` (`int` for integers): element o of the result, or `vec4 quad(int t)`: elements
-   * 4t to 4t + 3. `at0(i)` is element i of what input 0 lies in, `texel0(t)` its elements 4t to 4t + 3.
+   * 4t to 4t + 3, or for several results of one shape `void quads(int t, out vec4 y[N])`. `at0(i)` is element i of what
+   * input 0 lies in, `texel0(t)` its elements 4t to 4t + 3.
    */
   readonly code: string
   readonly inputs: readonly Value[]
@@ -74,7 +75,7 @@ interface Slot {
 }
 interface Draw {
   readonly program: Program
-  readonly out: number
+  readonly outs: readonly number[]
   readonly inputs: readonly number[]
   readonly ints: Int32Array
   readonly floats: Float32Array
@@ -89,8 +90,8 @@ interface Special {
 
 const NO_FLOATS = new Float32Array(0)
 
-/** The text of a program, and where its uniforms begin: widths first, then those that the drawing names. */
-function sourceOf(d: Drawing, formats: readonly Format[], out: Format): string {
+/** The text of a program: what it needs of the library, its uniforms, its inputs, the drawing's own text. */
+function sourceOf(d: Drawing, formats: readonly Format[], out: Format, results: number): string {
   const names = Object.keys(d.ints ?? {})
   const floats = Object.keys(d.floats ?? {})
   const head = [
@@ -100,11 +101,14 @@ function sourceOf(d: Drawing, formats: readonly Format[], out: Format): string {
     ...(floats.length > 0 ? [`uniform float floats_[${floats.length}];`] : []),
   ]
   const lines: string[] = []
+  const widths: string[] = []
   formats.forEach((format, k) => {
     const sampler = samplerOf(format)
     const [one, four] = isFloat(format) ? ['float', 'vec4'] : ['int', 'ivec4']
-    const place = `ivec2(t & ((1 << ints_[${k + 1}]) - 1), t >> ints_[${k + 1}])`
+    const place = `ivec2(t & mask${k}, t >> bits${k})`
+    widths.push(`  bits${k} = ints_[${k + 1}]; mask${k} = (1 << bits${k}) - 1;`)
     lines.push(
+      `int bits${k}, mask${k};`,
       `uniform ${sampler} x${k};`,
       format === 'f16'
         ? `vec4 texel${k}(int t) { ivec4 h = texelFetch(x${k}, ${place}, 0); return vec4(ofHalf(h.x), ofHalf(h.y), ofHalf(h.z), ofHalf(h.w)); }`
@@ -114,23 +118,28 @@ function sourceOf(d: Drawing, formats: readonly Format[], out: Format): string {
   })
   const four = isFloat(out) ? 'vec4' : 'ivec4'
   const stored = samplerOf(out) === 'isampler2D' ? 'ivec4' : 'vec4'
-  const store =
-    out === 'f16' ? 'result = ivec4(halfOf(y.x), halfOf(y.y), halfOf(y.z), halfOf(y.w));' : 'result = y;'
-  const isQuad = /\bquad\(int/.test(d.code)
+  const places = Array.from({ length: results }, (_, i) => i)
+  const store = (y: string): string =>
+    out === 'f16' ? `ivec4(halfOf(${y}.x), halfOf(${y}.y), halfOf(${y}.z), halfOf(${y}.w))` : y
+  const body = /\bquads\(int/.test(d.code)
+    ? `${four} y[${results}]; quads(t, y);`
+    : /\bquad\(int/.test(d.code)
+      ? `${four} y[1]; y[0] = quad(t);`
+      : `int o = t << 2; ${four} y[1]; y[0] = ${four}(value(o), value(o + 1), value(o + 2), value(o + 3));`
+  const stores = places.map((i) => `  result${i} = ${store(`y[${i}]`)};`)
   return [
     ...head,
-    libraryFor([...lines, d.code, store].join('\n')),
+    libraryFor([...lines, d.code, ...stores].join('\n')),
     ...lines,
     ...names.map((n, i) => `#define ${n} ints_[${1 + formats.length + i}]`),
     ...floats.map((n, i) => `#define ${n} floats_[${i}]`),
     d.code,
-    `out ${stored} result;`,
+    ...places.map((i) => `layout(location = ${i}) out ${stored} result${i};`),
     'void main() {',
+    ...widths,
     '  int t = (int(gl_FragCoord.y) << ints_[0]) | int(gl_FragCoord.x);',
-    isQuad
-      ? `  ${four} y = quad(t);`
-      : `  int o = t << 2; ${four} y = ${four}(value(o), value(o + 1), value(o + 2), value(o + 3));`,
-    `  ${store}`,
+    `  ${body}`,
+    ...stores,
     '}',
   ].join('\n')
 }
@@ -164,36 +173,48 @@ export class Planner {
   }
 
   draw(d: Drawing): Value {
-    const out = this.fresh(d.shape, d.dtype)
-    if (sizeOf(d.shape) === 0) return out
+    return this.drawMany(d, 1)[0]
+  }
+  /** Several results of one shape by one program. */
+  drawMany(d: Drawing, results: number): Value[] {
+    const outs = Array.from({ length: results }, () => this.fresh(d.shape, d.dtype))
+    if (sizeOf(d.shape) === 0) return outs
     const slots = d.inputs.map((v) => this.slots[v.slot])
+    const out = this.slots[outs[0].slot]
     const { device } = this
     const source = sourceOf(
       d,
       slots.map((s) => s.format),
-      this.slots[out.slot].format,
+      out.format,
+      results,
     )
     const program = device.program(source, slots.length)
     const ints = Int32Array.of(
-      device.bitsOf(this.slots[out.slot].size),
+      device.bitsOf(out.size),
       ...slots.map((s) => device.bitsOf(s.size)),
       ...Object.values(d.ints ?? {}),
     )
     const floats = d.floats ? Float32Array.from(Object.values(d.floats)) : NO_FLOATS
-    this.add({ program, out: out.slot, inputs: d.inputs.map((v) => v.slot), ints, floats })
-    return out
+    this.add({
+      program,
+      outs: outs.map((v) => v.slot),
+      inputs: d.inputs.map((v) => v.slot),
+      ints,
+      floats,
+    })
+    return outs
   }
   private add(step: Draw | Special): void {
     const at = this.steps.push(step) - 1
     for (const i of step.inputs) this.slots[i].last = at
-    for (const i of outsOf(step)) this.slots[i].last = at
+    for (const i of step.outs) this.slots[i].last = at
   }
   /** Takes out draws that nothing reads, and says until when each array is needed. */
   dropUnread(outputs: readonly number[]): void {
     const read = new Set(outputs)
     const kept: (Draw | Special)[] = []
     for (const step of this.steps.reverse()) {
-      if (!outsOf(step).some((o) => read.has(o))) continue
+      if (!step.outs.some((o) => read.has(o))) continue
       for (const i of step.inputs) read.add(i)
       kept.push(step)
     }
@@ -245,7 +266,6 @@ export class Planner {
   }
 }
 const COPY: Omit<GraphNode, 'to'> = { op: 'copy', attrs: {}, inputs: [], from: [], path: '', site: null }
-const outsOf = (step: Draw | Special): readonly number[] => ('outs' in step ? step.outs : [step.out])
 
 /** A graph as draws. Textures that come in are not written, those that come out belong to the caller. */
 export class Plan {
@@ -314,8 +334,8 @@ export class Plan {
     let now = 0
     let peak = 0
     steps.forEach((step, i) => {
-      const touched = new Set([...outsOf(step), ...step.inputs])
-      for (const o of outsOf(step)) now += this.device.bytesOf(slots[o].size, slots[o].format)
+      const touched = new Set([...step.outs, ...step.inputs])
+      for (const o of step.outs) now += this.device.bytesOf(slots[o].size, slots[o].format)
       peak = Math.max(peak, now)
       for (const s of touched)
         if (slots[s].last === i && !slots[s].constant && !this.inputs.includes(s))
@@ -355,14 +375,17 @@ export class Plan {
     try {
       steps.forEach((step, at) => {
         const inputs = step.inputs.map(textureOf)
-        if ('outs' in step) step.run(inputs).forEach((t, i) => own(step.outs[i], t))
+        if ('run' in step) step.run(inputs).forEach((t, i) => own(step.outs[i], t))
         else {
-          const out = device.alloc(slots[step.out].size, slots[step.out].format)
-          own(step.out, out)
-          device.draw(step.program, out, inputs, step.ints, step.floats)
+          const outs = step.outs.map((slot) => {
+            const out = device.alloc(slots[slot].size, slots[slot].format)
+            own(slot, out)
+            return out
+          })
+          device.draw(step.program, outs, inputs, step.ints, step.floats)
         }
         for (const s of step.inputs) if (slots[s].last === at) drop(s)
-        for (const s of outsOf(step)) if (slots[s].last === at) drop(s)
+        for (const s of step.outs) if (slots[s].last === at) drop(s)
       })
       return this.outputs.map((slot) => {
         const texture = textureOf(slot)
@@ -377,6 +400,6 @@ export class Plan {
   dispose(): void {
     for (const texture of this.constants.values()) this.device.release(texture)
     this.constants.clear()
-    for (const step of this.planner.steps) if ('outs' in step) step.dispose()
+    for (const step of this.planner.steps) if ('run' in step) step.dispose()
   }
 }

@@ -77,15 +77,15 @@ function scoring(p: Parts): Epilogue {
     blocks: a.block,
     back: a.back,
   }
-  const read = (v: Value, name: string): { code: string; at: string } => {
+  const read = (v: Value, name: string) => {
     const w = walk(name, full, [{ offset: v.offset, strides: broadcastStrides(v, full) }])
     Object.assign(ints, w.ints)
-    return { code: w.code, at: `at${1 + inputs.push(v)}(at)` }
+    return { code: w.code, input: inputs.push(v) - 1 }
   }
   const m = mask && read(mask, 'maskPlace')
   const b = bias && read(bias, 'biasPlace')
   return {
-    code: `${m?.code ?? ''}
+    code: (first) => `${m?.code ?? ''}
 ${b?.code ?? ''}
 int blockOf(int x) { int q = abs(x) / blocks; return x >= 0 ? q : -((blocks - 1 - x) / blocks); }
 bool sees(int i, int j) {
@@ -102,11 +102,11 @@ float finish(float acc, int group, int i, int j) {
   int o = (group * M + i) * N + j;
   int at;
   // an offset far outside sees the same as one just outside, and cannot overflow
-  if (!sees(i + clamp(at2(where_), -M - 1 - ${OPEN}, ${OPEN}), j)) return -INF;
-  ${m ? `maskPlace(o, at); if (${m.at} == 0) return -INF;` : ''}
+  if (!sees(i + clamp(at${first}(where_), -M - 1 - ${OPEN}, ${OPEN}), j)) return -INF;
+  ${m ? `maskPlace(o, at); if (at${first + m.input}(at) == 0) return -INF;` : ''}
   float s = acc * scale;
   if (softcap > 0.0) s = softcap * tanhOf(s / softcap);
-  ${b ? `biasPlace(o, at); s += ${b.at};` : ''}
+  ${b ? `biasPlace(o, at); s += at${first + b.input}(at);` : ''}
   return s;
 }`,
     inputs,
