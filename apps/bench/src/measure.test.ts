@@ -131,6 +131,24 @@ test('a watcher hears of every step, and ends the measurement by throwing', asyn
   expect(free).toHaveBeenCalledOnce()
 })
 
+test('what is much slower has one sample once the time is used up, the others three', async () => {
+  const timed = (name: string, ms: number): Runner => ({
+    name,
+    threads: 1,
+    can: { add: () => ({ run: () => {}, time: async () => ms, output: async () => [4, 6] }) },
+  })
+  const { measured } = await measureCase(
+    sum,
+    [timed('fast', 1), timed('slow', 11)],
+    { ...pace, rounds: 9, leastRounds: 5, budgetMs: -1 },
+    probe,
+  )
+  expect(measured.map((m) => [m.runner, m.samples])).toEqual([
+    ['fast', 3],
+    ['slow', 1],
+  ])
+})
+
 test('a case and its base are measured in the same rounds, runner by runner', async () => {
   const order: string[] = []
   const timed = (name: string, ms: number): Runner => ({

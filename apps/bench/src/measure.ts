@@ -64,10 +64,10 @@ interface Entry {
   readonly peaks: number[]
 }
 
-/** What slows the others down is sampled as often as it must be and no more. */
+/** What slows the others down is sampled as often as it must be, or once where the time is used up. */
 const MUCH_SLOWER = 10
-/** Rounds end, however few there were, when a case has used so many budgets. */
-const PATIENCE = 3
+/** Rounds end when a case has used so many budgets and there were so many of them. */
+const PATIENCE = { budgets: 3, rounds: 3 }
 
 /** For a page, which must stay alive meanwhile and may be told to stop. */
 export interface Watcher {
@@ -131,11 +131,13 @@ export async function measureCases(
     const budget = pace.budgetMs * cases.length
     for (let round = 0; round < rounds; round++) {
       const used = performance.now() - start
-      if ((round >= pace.leastRounds && used > budget) || used > PATIENCE * budget) return
+      const isOver = used > budget
+      if (round >= pace.leastRounds && isOver) return
+      if (round >= PATIENCE.rounds && used > PATIENCE.budgets * budget) return
       const fastest = Math.min(...entries.map((e) => Math.min(...e.times)))
       const turn = [...entries.slice(round % entries.length), ...entries.slice(0, round % entries.length)]
       for (const e of turn) {
-        if (round >= pace.leastRounds && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
+        if ((round >= pace.leastRounds || isOver) && Math.min(...e.times) > MUCH_SLOWER * fastest) continue
         await watcher.step(`${who(e)}: round ${round + 1}`)
         try {
           await e.runner.enter?.()

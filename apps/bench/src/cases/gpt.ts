@@ -110,8 +110,10 @@ export const gptCases: readonly Case[] = [
   train,
   ...compared(keep('none'), keep('all')),
   prefill('gpt2-small', gpt2Small, 128),
-  decode('gpt2-small', gpt2Small, 128, 'f32'),
-  decode('gpt2-small', gpt2Small, 128, 'int8'),
-  decode('gpt2-small', gpt2Small, 128, 'q4'),
+  ...compared(
+    decode('gpt2-small', gpt2Small, 128, 'f32'),
+    decode('gpt2-small', gpt2Small, 128, 'int8'),
+    decode('gpt2-small', gpt2Small, 128, 'q4'),
+  ),
   prefill('gpt2-small', gpt2Small, 512, { slow: true }),
 ]
