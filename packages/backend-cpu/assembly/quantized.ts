@@ -171,8 +171,8 @@ function roundQ4(k: i32, x: usize, to: usize): void {
 
 /** Not rounded: times a power of two that a half's missing bias of 2^112 brings back, and what is left of it. */
 function scaleF16(k: i32, x: usize, to: usize): void {
-  const most = largest(x, k)
-  const e = most < Infinity ? max(exponentOf(most), 0) : 125
+  // what is not finite has the exponent 128, and stays as it is
+  const e = max(exponentOf(largest(x, k)), 0)
   store<f32>(to, power(e - 13))
   to += 16
   const factor = f32x4.splat(power(125 - e))

@@ -59,10 +59,8 @@ export function runQuantized(kernels: Kernels, p: QuantizedProduct, scratch: num
   const rows = Math.ceil(m / (m * k < 65536 ? 1 : parts))
   const cols = up(n / parts, UNIT)
   const [codes, scales = 0] = p.parts
-  const words = [
-    ...[format, m, n, k, p.x, codes, scales, p.y, scratch, rows, cols],
-    ...[p.bias ?? 0, p.form ?? 0, p.residual ?? 0],
-  ]
+  const { x, y, bias = 0, form = 0, residual = 0 } = p
+  const words = [format, m, n, k, x, codes, scales, y, scratch, rows, cols, bias, form, residual]
   if (rounded > 0) kernels.run('round', words, Math.ceil(m / rows))
   kernels.run('quantized', words, Math.ceil(n / cols), scratch + rounded, stride)
 }

@@ -13,7 +13,7 @@
 import { fromF16, toF16 } from '../dtype.js'
 import { DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
 import { type Attrs, leaf, type Tensor } from '../graph.js'
-import type { Shape } from '../shape.js'
+import { type Shape, sameShape } from '../shape.js'
 import { composite } from './define.js'
 import {
   abs,
@@ -95,7 +95,7 @@ function checkParts(parts: readonly { shape: Shape; dtype: string }[], attrs: Pa
     const given = parts[i]
     if (given?.dtype !== dtype)
       throw new DTypeError(`part ${i} of a weight in ${attrs.format} is ${given?.dtype}, expected ${dtype}`)
-    if (given.shape.join() !== shape.join())
+    if (!sameShape(given.shape, shape))
       throw new ShapeError(
         `part ${i} of a weight in ${attrs.format} is ${showShape(given.shape)}, expected ${showShape(shape)}`,
       )
