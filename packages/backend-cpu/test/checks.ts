@@ -793,6 +793,44 @@ export const checks: Check[] = [
     },
   },
   {
+    name: 'keys that no query sees are never read: the rest of a cache, what a window left behind',
+    run(desk) {
+      const cases: [Case, from: number, to: number][] = [
+        [{ ...base, queries: 1, keys: 900, offset: 300 }, 308, 900],
+        [{ ...base, queries: 9, keys: 900, offset: 300 }, 320, 900],
+        [{ ...base, queries: 1, keys: 900, offset: 890, window: [20, 0], sinkTokens: 3 }, 8, 860],
+        [{ ...base, queries: 40, keys: 600, offset: 560, window: [63, 0], sinkTokens: 3 }, 16, 480],
+        [{ ...base, queries: 40, keys: 600, offset: 300, window: [3, 3], causal: false }, 360, 600],
+        [{ ...base, queries: 40, keys: 600, offset: 320, block: 64, back: 1 }, 0, 248],
+      ]
+      for (const [c, from, to] of cases) {
+        const random = uniform(c.queries + from)
+        const fill = (rows: number) => Float32Array.from({ length: rows * 8 }, random)
+        const words: Record<string, number> & Sizes = {
+          ...{ ...one, queries: c.queries, keys: c.keys, dim: 8, valueDim: 8 },
+          ...{ scale: 1, ...geometry(c) },
+        }
+        const key = fill(c.keys)
+        const value = fill(c.keys)
+        for (const x of [key, value]) x.fill(Number.NaN, from * 8, to * 8)
+        Object.assign(words, { key: desk.put(key), value: desk.put(value), query: desk.put(fill(c.queries)) })
+        Object.assign(words, { dz: desk.put(fill(c.queries)), z: desk.take(c.queries * 8) })
+        for (const name of ['query', 'key', 'value', 'z', 'dz'])
+          Object.assign(words, { [`${name}Row`]: 8, [`${name}Column`]: 1 })
+        Object.assign(words, { lse: desk.take(c.queries), lseRow: 1 })
+        const sizes = { dquery: c.queries * 8, dkey: c.keys * 8, dvalue: c.keys * 8 }
+        for (const [name, n] of Object.entries(sizes)) words[name] = desk.take(n)
+        desk.forward(words)
+        desk.backward(words)
+        assert.ok(desk.get(words.z, c.queries * 8).every(Number.isFinite), `z of ${JSON.stringify(c)}`)
+        for (const [name, n] of Object.entries(sizes))
+          assert.ok(desk.get(words[name], n).every(Number.isFinite), `${name} of ${JSON.stringify(c)}`)
+        for (const name of ['dkey', 'dvalue'])
+          assert.ok(desk.get(words[name], sizes.dkey).subarray(from * 8, to * 8).every((x) => x === 0), name)
+      }
+    },
+  },
+  {
     name: 'a NaN in the input is seen in the output',
     run(desk) {
       for (const queries of [1, 9]) {
