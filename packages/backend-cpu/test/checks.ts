@@ -826,7 +826,13 @@ export const checks: Check[] = [
         for (const [name, n] of Object.entries(sizes))
           assert.ok(desk.get(words[name], n).every(Number.isFinite), `${name} of ${JSON.stringify(c)}`)
         for (const name of ['dkey', 'dvalue'])
-          assert.ok(desk.get(words[name], sizes.dkey).subarray(from * 8, to * 8).every((x) => x === 0), name)
+          assert.ok(
+            desk
+              .get(words[name], sizes.dkey)
+              .subarray(from * 8, to * 8)
+              .every((x) => x === 0),
+            name,
+          )
       }
     },
   },
