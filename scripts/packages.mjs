@@ -75,8 +75,9 @@ export const packages = {
 export const apps = {
   bench: {
     description: 'Every backend and every case, side by side with peers',
-    imports: ['tensor', 'models', 'nn', 'tokenizer', 'train', 'backend-cpu'],
+    imports: ['tensor', 'conformance', 'models', 'nn', 'tokenizer', 'train', 'backend-cpu'],
     entries: ['src/index.ts', 'src/memory-process.ts', 'src/endurance-process.ts'],
+    page: true,
     node: true,
   },
   goldens: {
@@ -117,7 +118,8 @@ function packageJson(kind, name, row) {
   const optional = row.optionalPeers ?? []
   const entries = row.entries ?? ['src/index.ts']
   const build =
-    row.build ?? `tsup ${entries.join(' ')} --config ../../tsup.config.json && tsc -p tsconfig.json`
+    row.build ??
+    `tsup ${entries.join(' ')} --config ../../tsup.config.json && ${row.page ? 'vite build --logLevel warn && ' : ''}tsc -p tsconfig.json`
   return {
     name: isApp ? `@heed-apps/${name}` : scoped(name),
     version: version(dir),
