@@ -148,7 +148,7 @@ function cut(
   }
 }
 /** The gradient of a bias adds up over the axes where the bias repeats: those must not be cut. */
-export function repeatsOf(
+function repeatsOf(
   bias: readonly number[] | undefined,
   size: AttentionSize,
 ): { batch: boolean; head: boolean; key: boolean } {
