@@ -10,7 +10,8 @@ const here = fileURLToPath(new URL('.', import.meta.url))
 const target = `${here}src/generated/kernels.ts`
 const flags = [
   ...[
-    '-O3',
+    // 's' costs no speed worth measuring and a tenth of the bytes less
+    '-O3s',
     '--noAssert',
     '--runtime',
     'stub',
