@@ -86,9 +86,16 @@ export const apps = {
     node: true,
   },
   'browser-check': {
-    description: 'A Vite build of the published entry points, opened in Chromium and compared with Node',
-    imports: ['tensor', 'backend-cpu', 'weights', 'models', 'interpret'],
+    description:
+      'The published entry points through Vite, webpack and a script tag, opened in Chromium and compared with Node',
+    imports: ['tensor', 'backend-cpu', 'backend-webgl', 'weights', 'models', 'interpret'],
     installs: ['model-tiny'],
+    // an app has what a user's would: the optional peers of what it imports, and its bundlers
+    dependencies: {
+      '@tensorflow/tfjs-backend-webgl': '4.22.0',
+      '@tensorflow/tfjs-core': '4.22.0',
+      webpack: '5.113.0',
+    },
     build: 'vite build --logLevel warn',
   },
   'train-tiny': {

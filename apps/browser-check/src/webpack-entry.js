@@ -1,0 +1,11 @@
+// What webpack bundles: the same program, started at once.
+import { oneAttention } from './one-attention.js'
+
+oneAttention({ isWebglWanted: location.search.includes('webgl') }).then(
+  (numbers) => {
+    globalThis.outcome = { numbers }
+  },
+  (error) => {
+    globalThis.outcome = { error: String(error.stack ?? error) }
+  },
+)
