@@ -111,7 +111,7 @@ export function cycleErrors(table: Record<string, Row>): string[] {
 const modulesOf = (home: string): Module[] =>
   ['src', 'test']
     .flatMap((folder) => filesBelow(join(root, home, folder)))
-    .filter((file) => /(?<!\.d)\.tsx?$/.test(file))
+    .filter((file) => /(?<!\.d)\.(tsx?|js)$/.test(file))
     .map((file) => ({ path: relative(root, file), imports: importsOf(file, readFileSync(file, 'utf8')) }))
 
 export const arrows: Gate = () => [
