@@ -98,6 +98,10 @@ export const apps = {
     },
     build: 'vite build --logLevel warn',
   },
+  'backend-template': {
+    description: 'A backend of one kernel, to start from: pnpm new-backend NAME copies it',
+    imports: ['tensor'],
+  },
   'train-tiny': {
     description: 'Makes the built-in model: corpus, stories, training, evaluation, export',
     imports: ['tensor', 'nn', 'tokenizer', 'weights', 'models', 'train', 'backend-cpu'],
