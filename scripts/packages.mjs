@@ -75,7 +75,8 @@ export const packages = {
 export const apps = {
   bench: {
     description: 'Every backend and every case, side by side with peers',
-    imports: ['tensor', 'conformance', 'models', 'nn', 'tokenizer', 'train', 'backend-cpu'],
+    imports: ['tensor', 'conformance', 'models', 'nn', 'tokenizer', 'train', 'backend-cpu', 'backend-webgl'],
+    dependencies: { '@tensorflow/tfjs-backend-webgl': '4.22.0', '@tensorflow/tfjs-core': '4.22.0' },
     entries: ['src/index.ts', 'src/memory-process.ts', 'src/endurance-process.ts'],
     page: true,
     node: true,

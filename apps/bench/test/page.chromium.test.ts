@@ -50,8 +50,10 @@ describe.skipIf(!(await findChromium()))('the page that measures', () => {
     const page = await open(isolated.url)
     const notes = await page.locator('.note').allTextContents()
     expect(notes).toHaveLength(1)
-    expect(notes[0]).toMatch(/not measured: ort-web\/wasm, tfjs\/wasm, jax-js\/wasm\. Run npm ci/)
-    expect(await page.locator('input[name=runner]:disabled').count()).toBe(3)
+    expect(notes[0]).toMatch(
+      /not measured: ort-web\/wasm, tfjs\/wasm, tfjs\/webgl, jax-js\/wasm\. Run npm ci/,
+    )
+    expect(await page.locator('input[name=runner]:disabled').count()).toBe(4)
     await page.focus('input[name=case]')
     await page.keyboard.type('gemm/128')
     await page.keyboard.press('Enter')
@@ -75,6 +77,13 @@ describe.skipIf(!(await findChromium()))('the page that measures', () => {
     await page.waitForURL(/threads=1/)
     await ended(page, /^Done/)
     expect(await rows(page)).toEqual(['heed/cpu ×1'])
+    await page.close()
+  })
+
+  test('WebGL is measured when it is chosen, to the end of what the GPU does', async () => {
+    const page = await open(`${isolated.url}?case=gemm/128&runner=heed/webgl&threads=1&start=1`)
+    await ended(page, /^Done: 1 case in \d+ s\.$/)
+    expect(await rows(page)).toEqual(['heed/webgl ×1'])
     await page.close()
   })
 

@@ -34,6 +34,8 @@ export interface WebglBackend extends Backend {
   readonly counts: DeviceCounts
   /** What renders, as far as the browser tells: a GPU, or software. */
   readonly renderer: string
+  /** Until the GPU has done everything that it was told: a run is over for JavaScript before that. For measuring. */
+  settled(): Promise<void>
 }
 
 /** An array in a texture, or on the host where no texture holds its dtype. */
@@ -220,6 +222,10 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
       if (!format || data.length > device.maxElements)
         return new WebglBuffer(shape, dtype, null, data.slice())
       return new WebglBuffer(shape, dtype, device.upload(toBits(data, dtype, precision), format))
+    },
+    async settled() {
+      alive()
+      await device.fence()
     },
     async download(buffer) {
       alive()

@@ -371,7 +371,7 @@ export class Device {
     return out
   }
   /** Until everything that was asked for is done. */
-  private async fence(): Promise<void> {
+  async fence(): Promise<void> {
     const { gl } = this
     const sync = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0)
     if (!sync) {

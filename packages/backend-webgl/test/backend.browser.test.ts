@@ -57,6 +57,14 @@ describe('what runs', () => {
   it('says what renders', async () => {
     expect((await make()).renderer).not.toBe('')
   })
+  it('settles when the GPU is done', async () => {
+    const backend = await make()
+    const x = normal(256, 256)
+    await realize([t.matmul(x, x)], { backend })
+    await expect(backend.settled()).resolves.toBeUndefined()
+    backend.dispose()
+    await expect(backend.settled()).rejects.toThrow(/was disposed/)
+  })
   it('reads views without a copy: turned, repeated and sliced operands', async () => {
     const backend = await make()
     const x = normal(6, 8)

@@ -49,7 +49,7 @@ const box = (name: string, value: string, text: string, isOn: boolean, isOff = f
 const chosenGroups = wanted('group', SMALL)
 const chosenRunners = wanted(
   'runner',
-  pageMakers.filter((m) => m.name !== 'heed/cpu-baseline').map((m) => m.name),
+  pageMakers.filter((m) => m.byDefault !== false).map((m) => m.name),
 )
 const chosenThreads = Number(parameters.get('threads') ?? counts[counts.length - 1])
 
