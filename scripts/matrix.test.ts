@@ -9,6 +9,7 @@ const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
   direction: 'forward',
   pass: true,
   how: 'native',
+  inFloats: true,
   maxError: 1.234e-7,
   scaledError: 1.0e-7,
   ratio: 0.1,
@@ -34,6 +35,13 @@ describe('the conformance matrix', () => {
     expect(cellsOf('cpu', results)).toEqual([
       cell({ status: 'inlined', max_error: 3e-7 }),
       cell({ pass: 'gradient', status: 'reference', max_error: 0 }),
+    ])
+  })
+  it('takes the status from cases in float32, where there are any', () => {
+    const whole = { how: 'reference', inFloats: false, scaledError: 2e-7 } as const
+    expect(cellsOf('cpu', [result(whole), result({}), result({ ...whole, op: 'argMax' })])).toEqual([
+      cell({ max_error: 2e-7 }),
+      cell({ op: 'argMax', status: 'reference', max_error: 2e-7 }),
     ])
   })
   it('is not made of failing cases', () => {

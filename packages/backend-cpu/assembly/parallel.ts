@@ -32,7 +32,7 @@ import { dispatch } from './tasks'
 // @ts-ignore: decorator
 @inline const STRIDE: usize = 336
 
-/** Bytes of the control block, zeros at first. src/threads.ts knows the words DONE, STOP and FAILED (192 + 4). */
+/** Bytes of the control block, zeros at first. src/threads.ts knows the words GENERATION, LEFT, DONE, STOP and FAILED (192 + 4). */
 export function controlBytes(): usize {
   return 448
 }

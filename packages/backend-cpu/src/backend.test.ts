@@ -410,6 +410,16 @@ describe('the backend', () => {
     for (const g of [dq, dk])
       expect(Math.max(...[...((await g.data()) as Float32Array)].map(Math.abs))).toBeLessThan(1e-12)
   })
+  it('reports what it leaves to plain loops, dtype by dtype', async () => {
+    const backend = await cpu({ threads: 1 })
+    const ids = tensor([1, 2, 3], { dtype: 'i32' })
+    const x = tensor([1, 2, 3])
+    const { ran } = await realize([add(ids, 1), add(x, 1), sum(ids), sum(x)], { backend })
+    const how = (op: string): string[] => ran.filter((r) => r.op === op).map((r) => r.how)
+    expect(how('add').sort()).toEqual(['native', 'reference'])
+    expect(how('sum').sort()).toEqual(['native', 'reference'])
+    backend.dispose()
+  })
   it('refuses threads, unknown builds and unknown options', async () => {
     await expect(cpu({ threads: 0 })).rejects.toThrow(/threads is 0, expected a count/)
     await expect(cpu({ threads: 1.5 })).rejects.toThrow(BackendError)

@@ -129,7 +129,10 @@ export class Chains {
       }
       return {
         ...plain,
-        how: 'native',
+        how: ({ from, to: [y] }) => {
+          const dtypes = from.map((s) => s.dtype)
+          return codeOf(op, dtypes, y.dtype) === null ? 'reference' : 'native'
+        },
         run: (call: KernelCall) => {
           if (call.memo === undefined && program(call) === null) call.memo = null
           if (call.memo === null) plain.run(call)

@@ -97,7 +97,7 @@ export function elementwiseEntries(kernels: Kernels): Record<string, KernelEntry
     scratch?: KernelEntry['scratch'],
   ): KernelEntry => ({
     ...referenceKernels[name],
-    how: 'native',
+    how: ({ from }) => (from[from.length - 1].dtype === 'f32' ? 'native' : 'reference'),
     ...(scratch ? { scratch } : {}),
     run(call: KernelCall) {
       const { inputs } = call

@@ -75,7 +75,7 @@ export function indexingEntries(kernels: Kernels): Record<string, KernelEntry> {
     },
     takeAdd: {
       strided: true,
-      how: 'native',
+      how: ({ from: [x] }) => (x.dtype === 'f32' ? 'native' : 'reference'),
       run(call: KernelCall) {
         const {
           inputs: [x, index, src],

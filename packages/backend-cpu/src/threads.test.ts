@@ -57,6 +57,58 @@ describe('threads', () => {
     await until(() => words[parked] === 0)
   })
 
+  it('leave the memory alone once a kernel has trapped, and go on', async () => {
+    const kernels = await instantiate({ threads: 3 })
+    const n = 2048
+    const at = kernels.memory.alloc(4 * n * 64)
+    // reads beyond the memory; which thread meets it first is chance
+    const far = kernels.memory.buffer.byteLength
+    for (let turn = 0; turn < 100; turn++) {
+      expect(() => kernels.run('activation', [64 * n, n, 5, far, at, 0], 64)).toThrow(
+        /cpu: the kernel 'activation' failed/,
+      )
+      kernels.memory.f32().fill(-1, at / 4, at / 4 + 64 * n)
+      kernels.run('activation', [64 * n, n, 5, at, at, 0], 64)
+      expect(
+        kernels.memory
+          .f32()
+          .subarray(at / 4, at / 4 + 64 * n)
+          .every((x) => x === 0),
+      ).toBe(true)
+      if (turn % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    kernels.stop()
+  })
+
+  it('are one where nothing lets a worker start, which is said once', async () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
+    vi.stubGlobal('process', {
+      ...process,
+      getBuiltinModule: (name: string) =>
+        name === 'node:worker_threads'
+          ? {
+              Worker: class {
+                constructor() {
+                  throw new Error('Access to this API has been restricted')
+                }
+              },
+            }
+          : undefined,
+    })
+    try {
+      const backend = await cpu({ threads: 3 })
+      const y = exp(tensor(long))
+      await realize([y], { backend })
+      expect(((await y.data()) as Float32Array)[3]).toBeCloseTo(Math.exp(long[3]), 5)
+      expect(warn.mock.calls).toHaveLength(1)
+      expect(warn.mock.calls[0][0]).toMatch(/worker threads of the CPU backend.*restricted/)
+      backend.dispose()
+    } finally {
+      vi.unstubAllGlobals()
+      warn.mockRestore()
+    }
+  })
+
   it('are refused with the way out where memory cannot be shared', async () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
     vi.stubGlobal('crossOriginIsolated', false)

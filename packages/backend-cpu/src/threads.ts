@@ -6,6 +6,7 @@ import { BackendError } from '@heed/tensor'
 
 /** Words that this side touches, by their index in the control block (assembly/parallel.ts). */
 const GENERATION = 0
+const LEFT = 64 / 4
 const DONE = 128 / 4
 const FAILED = 192 / 4 + 1
 const STOP = 256 / 4
@@ -70,6 +71,8 @@ export function threadsRefused(): string | null {
 /** Workers on one memory. They start by themselves; until they have, the others do their work. */
 export class Workers {
   private stopped = false
+  /** Held, since engines may end a worker whose object is gone. */
+  private readonly held: unknown[] = []
 
   constructor(
     private readonly setup: WorkerSetup,
@@ -82,27 +85,36 @@ export class Workers {
       const fail = (error: unknown): void => {
         if (!this.stopped) lost(error instanceof Error ? error.message : String(error))
       }
-      if (threads) {
-        // no flags, loaders or environment of the program: the worker runs nothing but kernels
-        const worker = new threads.Worker(`(${LIFE})(require('node:worker_threads').workerData)`, {
-          eval: true,
-          workerData: data,
-          execArgv: [],
-          env: {},
-        })
-        worker.on('error', fail)
-        worker.unref()
-      } else {
-        const url = URL.createObjectURL(
-          new Blob([`onmessage = ({ data }) => { (${LIFE})(data); close() }`], { type: 'text/javascript' }),
-        )
-        const worker = new Worker(url)
-        worker.onerror = (event) =>
-          fail(event.message || 'the page’s security policy forbids workers from blobs')
-        worker.postMessage(data)
-        URL.revokeObjectURL(url)
+      try {
+        this.held.push(this.start(threads, data, fail))
+      } catch (error) {
+        // Node's permission model and some policies of pages refuse at once, others by an event
+        fail(error)
       }
     }
+  }
+
+  private start(threads: NodeThreads | undefined, data: object, fail: (error: unknown) => void): unknown {
+    if (threads) {
+      // no flags, loaders or environment of the program: the worker runs nothing but kernels
+      const worker = new threads.Worker(`(${LIFE})(require('node:worker_threads').workerData)`, {
+        eval: true,
+        workerData: data,
+        execArgv: [],
+        env: {},
+      })
+      worker.on('error', fail)
+      worker.unref()
+      return worker
+    }
+    const url = URL.createObjectURL(
+      new Blob([`onmessage = ({ data }) => { (${LIFE})(data); close() }`], { type: 'text/javascript' }),
+    )
+    const worker = new Worker(url)
+    worker.onerror = (event) => fail(event.message || 'the page’s security policy forbids workers from blobs')
+    worker.postMessage(data)
+    URL.revokeObjectURL(url)
+    return worker
   }
 
   private words(): Int32Array {
@@ -113,10 +125,18 @@ export class Workers {
    * `words`: the memory as it is now; the control block begins at word `at`.
    * @throws BackendError when a kernel trapped on a worker since the last call
    */
-  check(words: Int32Array, at: number): void {
+  check(words: Int32Array, at: number, task: string): void {
     if (words[at + FAILED] === 0) return
     words[at + FAILED] = 0
-    throw new BackendError('cpu: a kernel failed on a worker thread')
+    throw new BackendError(`cpu: the kernel '${task}' failed on a worker thread`)
+  }
+
+  /** After a trap on the calling thread: no chunk is taken any more, and those that were are done, the caller's own apart. */
+  settle(chunks: number): void {
+    const words = this.words()
+    const taken = chunks - Math.max(0, Atomics.exchange(words, LEFT, 0))
+    while (Atomics.load(words, DONE) < taken - 1);
+    words[FAILED] = 0
   }
 
   stop(): void {

@@ -71,6 +71,7 @@ export class Kernels {
   /**
    * Runs `chunks` parts of a task, shared between the threads. `words` are 32-bit words (`f32bits` for floats) that
    * assembly says the meaning of; thread t works in `stride` bytes at scratch + t·stride.
+   * @throws BackendError when a kernel traps; no thread touches the memory any more then
    */
   run(task: Task, words: readonly number[], chunks: number, scratch = 0, stride = 0): void {
     if (words.length > JOB_WORDS)
@@ -78,12 +79,16 @@ export class Kernels {
     const memory = this.memory.i32()
     const at = this.job / 4
     for (let i = 0; i < words.length; i++) memory[at + i] = words[i]
-    if (this.workers === null || chunks <= 1) {
-      this.exports.runAlone(TASKS[task], this.job, chunks, scratch)
-      return
+    const workers = chunks > 1 ? this.workers : null
+    try {
+      if (workers)
+        this.exports.runShared(this.control, TASKS[task], this.job, chunks, scratch, stride, WAIT_SPINS)
+      else this.exports.runAlone(TASKS[task], this.job, chunks, scratch)
+    } catch (cause) {
+      workers?.settle(chunks)
+      throw new BackendError(`cpu: the kernel '${task}' failed: ${(cause as Error).message}`, { cause })
     }
-    this.exports.runShared(...[this.control, TASKS[task], this.job, chunks, scratch, stride, WAIT_SPINS])
-    this.workers.check(memory, this.control / 4)
+    workers?.check(memory, this.control / 4, task)
   }
 
   /** Ends the workers; whatever still runs afterwards runs on one thread. */
@@ -196,8 +201,12 @@ export async function instantiate(options: KernelOptions = {}): Promise<Kernels>
   }
   const control = exports.heapBase() >>> 0
   memory.reserve(control + exports.controlBytes() + 4 * JOB_WORDS)
-  const lost = (reason: string): void =>
-    console.warn(`heed: a worker thread of the CPU backend ended, the others go on: ${reason}`)
+  let told = false
+  const lost = (reason: string): void => {
+    if (!told)
+      console.warn(`heed: worker threads of the CPU backend ended, those that are left go on: ${reason}`)
+    told = true
+  }
   const workers =
     threads > 1 ? new Workers({ module, memory: memory.memory, control }, threads - 1, lost) : null
   return new Kernels(build, memory, exports, control, workers, threads)

@@ -15,6 +15,8 @@ export interface ConformanceResult {
   readonly direction: 'forward' | 'gradient'
   readonly pass: boolean
   readonly how: How
+  /** Whether it computes with float32 alone, booleans beside them: a backend may leave whole numbers to plain loops. */
+  readonly inFloats: boolean
   /** Largest absolute error against float64. */
   readonly maxError: number
   /** Largest error over the largest value of its tensor, where that is above 1. */
@@ -65,9 +67,12 @@ async function runDirection(
   oracle: Backend,
 ): Promise<ConformanceResult> {
   const { name, op, kind } = one
-  const base = { name, op, kind, direction }
+  const base = { name, op, kind, direction, inFloats: true }
   try {
-    const got = await valuesOn(one.build(), direction, backend)
+    const built = one.build()
+    const dtypes = built.outputs.flatMap((y) => [y, ...y.node.inputs].map((t) => t.dtype))
+    base.inFloats = dtypes.includes('f32') && dtypes.every((d) => d === 'f32' || d === 'bool')
+    const got = await valuesOn(built, direction, backend)
     const want = await valuesOn(one.build({ plain: true }), direction, oracle)
     const how = howItRan(got.report, op, kind, direction)
     let worst = { maxError: 0, scaledError: 0, ratio: 0, reason: undefined as string | undefined }
@@ -94,7 +99,7 @@ async function runDirection(
 }
 
 function failed(
-  base: Pick<ConformanceResult, 'name' | 'op' | 'kind' | 'direction'>,
+  base: Pick<ConformanceResult, 'name' | 'op' | 'kind' | 'direction' | 'inFloats'>,
   how: How,
   reason: string,
 ): ConformanceResult {

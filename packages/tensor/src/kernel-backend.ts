@@ -54,12 +54,13 @@ export interface KernelCall {
   memo?: unknown
 }
 export type Kernel = (call: KernelCall) => void
+type How = Report['ran'][number]['how']
 export interface KernelEntry {
   readonly run: Kernel
   /** Takes inputs (or this one) with any strides; otherwise they are copied first, and the copy is counted. */
   readonly strided?: boolean | ((input: number, node: GraphNode) => boolean)
-  /** How the report names it. */
-  readonly how?: 'native' | 'fused' | 'reference'
+  /** How the report names it, or what the report says of this node: some kernels leave some dtypes to plain loops. */
+  readonly how?: How | ((node: GraphNode) => How)
   /**
    * `inPlace[k]`: the inputs in whose memory output k may lie. The kernel reads element i of every input of that shape
    * before it writes element i of the output, or, as `update` does, leaves what is already there.
@@ -192,7 +193,7 @@ class Program {
   readonly arenaSlots: Slot[] = []
   /** What may be written over a donated input. */
   readonly takeovers: Takeover[] = []
-  readonly counts = new Map<string, { op: string; how: 'native' | 'fused' | 'reference'; count: number }>()
+  readonly counts = new Map<string, { op: string; how: How; count: number }>()
   private readonly constantSlots: { slot: Slot; value: number; dtype: DType }[] = []
   private readonly values: Value[][] = []
   private readonly layouts: ReadonlyMap<GraphNode, readonly Layout[]>
@@ -316,7 +317,7 @@ class Program {
     entry: KernelEntry,
     inputs: Value[],
     outputs: Value[],
-    n: GraphNode | null,
+    n: GraphNode,
     scratchBytes: number,
     scan: Program | null,
   ): void {
@@ -334,17 +335,18 @@ class Program {
         op,
         inputs: inputs.map((v) => this.view(v)),
         outputs: outputs.map((v) => this.view(v)),
-        attrs: n?.attrs ?? {},
-        path: n?.path ?? '',
+        attrs: n.attrs,
+        path: n.path,
         scratch: scratch && this.view(scratch),
         memo: undefined,
       },
       scratchSlot: scratch?.slot ?? null,
-      site: n?.site ?? null,
+      site: n.site,
       scan,
     })
     if (op === 'copy') return
-    const how = entry.how ?? (PRIMITIVES.has(op) ? 'native' : 'fused')
+    const { how: given = PRIMITIVES.has(op) ? 'native' : 'fused' } = entry
+    const how = typeof given === 'function' ? given(n) : given
     const key = `${op}|${how}`
     const seen = this.counts.get(key)
     if (seen) seen.count++

@@ -5,7 +5,7 @@ import { BackendError, UnsupportedOpError, ValueError } from './errors.js'
 import { grad } from './grad.js'
 import { constant, type Tensor } from './graph.js'
 import { kernelBackend } from './kernel-backend.js'
-import { detach } from './ops/define.js'
+import { composite, detach } from './ops/define.js'
 import { add, cos, div, exp, less, mul, neg, sin, sub, where } from './ops/elementwise.js'
 import { embedding, update } from './ops/indexing.js'
 import { matmul } from './ops/matmul.js'
@@ -33,6 +33,22 @@ describe('plans', () => {
       expect(await values(y)).toEqual(x.map((v) => Math.fround(Math.exp(-v))))
     }
     expect(planCount(backend)).toBe(1)
+  })
+  it('are found again where a loop is part of a composite that is written out', async () => {
+    const backend = reference()
+    const summed = composite('summed', {
+      infer: ([x]) => ({ shape: x.shape, dtype: x.dtype }),
+      body: ([x]) =>
+        scan(([c], [v]) => ({ carry: [add(c, v)], ys: [add(c, v)] }), { init: [zeros([])], xs: [x] }).ys,
+    })
+    for (const x of [
+      [1, 2, 3],
+      [4, 5, 6],
+    ]) {
+      const [y] = summed([tensor(x)], {})
+      await realize([exp(neg(y))], { backend })
+      expect(planCount(backend)).toBe(1)
+    }
   })
   it('tell a + a from a + b', async () => {
     const backend = reference()

@@ -223,7 +223,7 @@ function runPlan(
   }
   const only = plan.segments[0]
   if (plan.segments.length > 1 || only.backend !== backend || bound.values.some((b) => b.backend !== backend))
-    return runSegments(plan, bound, donated, backend).then(finish, fail)
+    return runSegments(plan, bound, donated).then(finish, fail)
   const free = (): void => {
     for (const b of bound.temporary) b.backend.free(b.buffer)
   }
@@ -255,7 +255,6 @@ async function runSegments(
   plan: Plan,
   bound: { readonly values: readonly Bound[]; readonly temporary: Bound[] },
   donated: readonly Tensor[],
-  backend: Backend,
 ): Promise<Bound[]> {
   const { temporary } = bound
   const values = new Map(plan.inputs.map((name, i) => [name, bound.values[i]]))
@@ -376,11 +375,13 @@ function planFor(
   }
   // the first different number of a known structure: one general plan with the numbers as inputs
   const bake = !list.some((p) => p.strict === strict && sameInts(p.structure, structure))
+  // before lowering: a loop in the body of a composite that is written out has a signature of its own
+  const own = structure.slice()
   const lowered = lower(todo, leaves, backend, { bake, key: graphName(signature) })
   const numbers = bake ? Float64Array.from(leaves.flatMap((t) => constantOf(t) ?? [])) : null
   return compilePlan(lowered, backend, strict, {
     hash,
-    structure: structure.slice(),
+    structure: own,
     strict,
     numbers,
   }).then((plan) => remember(plan, cache))
