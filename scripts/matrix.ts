@@ -79,7 +79,7 @@ async function main(args: readonly string[]): Promise<void> {
   }
 }
 
-/** As the formatter leaves it. */
+/** A line a cell, so that differences read well. */
 const line = (c: Cell): string =>
   `  { ${Object.entries(c)
     .map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`)
