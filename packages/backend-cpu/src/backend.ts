@@ -99,7 +99,8 @@ const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
  * attention, what goes row by row or element by element and loops over LSTM and GRU cells run on WASM kernels, forward and backward;
  * everything else runs on the reference kernels, and the report of a run says so.
  *
- * @throws BackendError when the engine lacks WebAssembly SIMD or refuses the build; ValueError for an unknown option
+ * @throws BackendError when the engine lacks WebAssembly SIMD, or refuses the build or the threads asked for; ValueError for an
+ * unknown option
  */
 export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
   for (const name of Object.keys(options))

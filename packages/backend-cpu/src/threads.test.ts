@@ -1,5 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { exp, realize, tensor } from '@heed/tensor'
 import { describe, expect, it, vi } from 'vitest'
 import { cpu } from './index.js'
@@ -107,6 +109,23 @@ describe('threads', () => {
       vi.unstubAllGlobals()
       warn.mockRestore()
     }
+  })
+
+  it('end with a backend that nobody holds', async () => {
+    setFlagsFromString('--expose-gc')
+    const gc = runInNewContext('gc') as () => void
+    const wordsOfOne = async (): Promise<Int32Array> => {
+      const kernels = await instantiate({ threads: 2 })
+      return new Int32Array(kernels.memory.memory.buffer, kernels.control, 96)
+    }
+    const words = await wordsOfOne()
+    const stop = 256 / 4
+    const deadline = performance.now() + 20_000
+    while (words[stop] === 0 && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 5))
+      gc()
+    }
+    expect(words[stop]).toBe(1)
   })
 
   it('are refused with the way out where memory cannot be shared', async () => {

@@ -209,8 +209,12 @@ export async function instantiate(options: KernelOptions = {}): Promise<Kernels>
   }
   const workers =
     threads > 1 ? new Workers({ module, memory: memory.memory, control }, threads - 1, lost) : null
-  return new Kernels(build, memory, exports, control, workers, threads)
+  const kernels = new Kernels(build, memory, exports, control, workers, threads)
+  if (workers) forgotten.register(kernels, workers)
+  return kernels
 }
+/** Ends the workers of a backend that nobody holds any more and nobody disposed: a net, `dispose` is the plan. */
+const forgotten = new FinalizationRegistry<Workers>((workers) => workers.stop())
 
 function abort(): never {
   throw new BackendError('cpu: a kernel aborted')
