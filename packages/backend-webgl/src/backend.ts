@@ -6,6 +6,7 @@ import {
   type DType,
   type Executable,
   fromF16,
+  type Graph,
   type GraphNode,
   type Precision,
   type Shape,
@@ -261,5 +262,12 @@ function supports(node: GraphNode, device: Device, precision: Precision): true |
   const largest = kernel.largest?.(node) ?? 0
   if (largest > device.maxElements)
     return `it needs an array of ${largest} elements at once, above the ${device.maxElements} that a texture of this GPU holds`
+  if (node.op === 'scan')
+    // a loop runs whole, here or on the reference kernels
+    for (const inner of (node.attrs.body as Graph).nodes) {
+      if (inner.op === 'input' || inner.op === 'constant') continue
+      const verdict = supports(inner, device, precision)
+      if (verdict !== true) return `its body has ${inner.op}: ${verdict}`
+    }
   return kernel.supports?.(node) ?? true
 }

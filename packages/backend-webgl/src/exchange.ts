@@ -1,7 +1,6 @@
 /** Tensors of TensorFlow.js and back. Where both sides compute in one context, numbers never leave the GPU. */
 import {
   type Backend,
-  BackendError,
   type DType,
   DTypeError,
   type Graph,
@@ -137,16 +136,9 @@ export async function toTfjs<T>(x: Tensor, tf: TfjsModule<T>, options: ExchangeO
   await realize([x], { backend })
   const held = x.value?.device
   const shared = (tf.backend() as { gpgpu?: { gl: unknown } }).gpgpu?.gl === device?.gl
-  if (
-    device &&
-    shared &&
-    backend.precision === 'f32' &&
-    held?.backend === backend &&
-    x.size > 0 &&
-    x.dtype !== 'bool'
-  ) {
-    const { texture } = held.buffer as WebglBuffer
-    if (!texture) throw new BackendError('toTfjs: the tensor lies on the host, above what a texture holds')
+  // what is above a texture, or small enough to be handed through, lies on the host
+  const texture = held?.backend === backend ? (held.buffer as WebglBuffer).texture : null
+  if (device && shared && texture && backend.precision === 'f32' && x.size > 0 && x.dtype !== 'bool') {
     const spec: Spec = { shape: x.shape, dtype: x.dtype }
     const floats = runOne(
       device,

@@ -201,6 +201,26 @@ describe('limits', () => {
     })
     expect(worst((await z.data()) as Float32Array, want)).toBeLessThan(1e-6)
   })
+  it('runs a loop elsewhere whole, when its body needs what is above them', async () => {
+    const backend = await make({ maxTextureSize: 16 })
+    const build = (): Tensor =>
+      t.scan(
+        ([c], [x]) => {
+          const outer = t.matmul(t.reshape(t.mul(c, x), [40, 1]), t.reshape(x, [1, 40]))
+          return { carry: [t.sum(outer, { axes: 0 })], ys: [] }
+        },
+        { init: [normal(40)], xs: [normal(2, 40)] },
+      ).carry[0]
+    await expect(realize([build()], { backend, strict: true })).rejects.toThrow(
+      /scan: its body has matmul: an array of 1600 elements/,
+    )
+    const y = build()
+    const report = await realize([y], { backend })
+    expect(report.ran).toContainEqual({ op: 'scan', how: 'reference', count: 1 })
+    expect(worst((await y.data()) as Float32Array, await oracle(build))).toBeLessThan(1e-4)
+    const long = t.sort(normal(600), { axis: 0 })
+    await expect(realize([long.values], { backend })).resolves.toMatchObject({ segments: 1 })
+  })
   it('takes ranks that no GLSL array has', async () => {
     const backend = await make()
     const shape = [2, 1, 3, 2, 1, 2, 2, 3]

@@ -178,6 +178,10 @@ const cumsum: Kernel = {
  * is total, so equal values keep their order in both directions. Not-a-number is largest.
  */
 const sort: Kernel = {
+  largest: ({ from: [{ shape }], attrs }) => {
+    const count = Math.max(1, shape[attrs.axis as number])
+    return (sizeOf(shape) / count) * 2 ** Math.ceil(Math.log2(count))
+  },
   plan: (n, [given], planner) => {
     const { axis, descending } = n.attrs as { axis: number; descending: boolean }
     const x = planner.contiguous(given)
