@@ -329,3 +329,36 @@ describe('bad input', () => {
     expect(worst((await again.data()) as Float32Array, want)).toBeLessThan(1e-6)
   })
 })
+
+describe('products', () => {
+  // sizes around the tile of four rows by four columns, in every layout that a texel of four can have
+  it.each([
+    [4, 8, 4],
+    [5, 8, 8],
+    [7, 12, 4],
+    [8, 9, 4],
+    [13, 32, 20],
+    [16, 33, 12],
+  ])('%i × %i × %i, plain, turned left, turned right, batches, with a bias', async (M, K, N) => {
+    const backend = await make()
+    const build = (): Tensor[] => [
+      t.matmul(normal(M, K), normal(K, N)),
+      t.matmul(normal(K, M), normal(K, N), { transposeX: true }),
+      t.matmul(normal(M, K), normal(N, K), { transposeY: true }),
+      t.matmul(normal(K, M), normal(N, K), { transposeX: true, transposeY: true }),
+      t.matmul(normal(3, M, K), normal(K, N)),
+      t.matmul(normal(3, K, M), normal(1, K, N), { transposeX: true }),
+      t.linear(normal(M, K), normal(K, N), normal(N)),
+    ]
+    const got = build()
+    await realize(got, { backend, strict: true })
+    const exact = t.reference({ precision: 'f64' })
+    const want = build()
+    await realize(want, { backend: exact })
+    for (const [i, y] of got.entries())
+      expect(
+        worst((await y.data()) as Float32Array, (await want[i].data()) as Float64Array),
+        `${i}`,
+      ).toBeLessThan(2e-5)
+  })
+})

@@ -23,7 +23,7 @@ const aligned = (...n: readonly number[]): boolean => n.every((v) => v % 4 === 0
 
 /** Products of fewer rows or shorter sums are made a row at a time. */
 const FEW_ROWS = 4
-const SHORT = 16
+const SHORT = 8
 
 interface Rows4 {
   readonly planner: Planner
@@ -32,25 +32,29 @@ interface Rows4 {
   readonly batch: Shape
   readonly epilogue: Epilogue | undefined
   readonly groups: ReturnType<typeof walk>
+  /** A texel of a holds four rows of one column, as in xᵀ·dy, and not four columns of one row. */
+  readonly aColumns: boolean
   readonly bRows: boolean
 }
 /**
- * Four rows by four columns at once: eight fetches for 64 multiplications, where a single row takes five for 16. The rows go
+ * Four rows by four columns at once: one fetch for eight multiplications, where a single row takes five for 16. The rows go
  * to four textures, rows 4i + r to texture r, and a second program puts them in order.
  */
-function byFourRows({ planner, a, b, batch, epilogue, groups, bRows }: Rows4): Value {
+function byFourRows({ planner, a, b, batch, epilogue, groups, aColumns, bRows }: Rows4): Value {
   const [M, K] = a.shape.slice(-2)
   const N = b.shape[b.shape.length - 1]
-  const [aRow] = a.strides.slice(-2)
+  const [aRow, aK] = a.strides.slice(-2)
   const [bK, bColumn] = b.strides.slice(-2)
   const quarter = Math.ceil(M / 4)
   const rows = [0, 1, 2, 3]
   const four = (f: (r: number) => string): string => rows.map(f).join(' ')
-  const inner = bRows
-    ? `vec4 b0 = texel1(q); vec4 b1 = texel1(q + bStep); vec4 b2 = texel1(q + 2 * bStep); vec4 b3 = texel1(q + 3 * bStep);
+  const inner = aColumns
+    ? `u = texel0(p0); vec4 w = texel1(q); ${four((r) => `y[${r}] += u[${r}] * w;`)} p0 += aStep; q += bStep;`
+    : bRows
+      ? `vec4 b0 = texel1(q); vec4 b1 = texel1(q + bStep); vec4 b2 = texel1(q + 2 * bStep); vec4 b3 = texel1(q + 3 * bStep);
     ${four((r) => `u = texel0(p${r} + k); y[${r}] += u.x * b0 + u.y * b1 + u.z * b2 + u.w * b3;`)}
     q += 4 * bStep;`
-    : `vec4 b0 = texel1(q + k); vec4 b1 = texel1(q + k + bStep); vec4 b2 = texel1(q + k + 2 * bStep); vec4 b3 = texel1(q + k + 3 * bStep);
+      : `vec4 b0 = texel1(q + k); vec4 b1 = texel1(q + k + bStep); vec4 b2 = texel1(q + k + 2 * bStep); vec4 b3 = texel1(q + k + 3 * bStep);
     ${four((r) => `u = texel0(p${r} + k); y[${r}] += vec4(dot(u, b0), dot(u, b1), dot(u, b2), dot(u, b3));`)}`
   const parts = planner.drawMany(
     {
@@ -62,14 +66,15 @@ void quads(int t, out vec4 y[4]) {
   int q = (pb + j * bColumn) >> 2;
   ${four((r) => `y[${r}] = vec4(0.0);`)}
   vec4 u;
-  for (int k = 0; k < K4; k++) {
+  for (int k = 0; k < steps; k++) {
     ${inner}
   }
 }`,
       inputs: [a, b],
       ints: {
         ...groups.ints,
-        ...{ M4: quarter, N, K4: K / 4, aRow, bColumn },
+        ...{ M4: quarter, N, steps: aColumns ? K : K / 4, aRow, bColumn },
+        ...(aColumns ? { aStep: aK / 4 } : {}),
         bStep: (bRows ? bK : bColumn) / 4,
       },
       shape: [...batch, quarter, N],
@@ -112,8 +117,10 @@ export function product(planner: Planner, a: Value, b: Value, batch: Shape, epil
   const bRows = !bColumns && bColumn === 1 && aligned(N, bK, b.offset, ...lb.strides)
   // four results in one row share their row of a
   const together = aligned(N)
-  if (together && aFours && (bRows || bColumns) && M >= FEW_ROWS && K >= SHORT)
-    return byFourRows({ planner, a, b, batch, epilogue, groups, bRows })
+  const aColumns = !aFours && aRow === 1 && aligned(aK, a.offset, ...la.strides)
+  const isLarge = M >= FEW_ROWS && K >= SHORT
+  if (together && isLarge && (aFours ? bRows || bColumns : aColumns && bRows))
+    return byFourRows({ planner, a, b, batch, epilogue, groups, aColumns, bRows })
   const finish = (acc: string, j: string): string => (epilogue ? `finish(${acc}, g, i, ${j})` : acc)
   const head = `int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N; int pa, pb; group(g, pa, pb); pa += i * aRow;`
   let code: string
