@@ -48,7 +48,7 @@ export interface Cache extends KeyValueCache {
    * Constant memory over any number of steps.
    */
   advance(outputs?: readonly Tensor[]): Promise<Report>
-  /** Gives the memory back now instead of when nobody holds the cache any more; it is of no use afterwards. */
+  /** Gives the memory back now instead of when nobody holds the cache any more; using it afterwards throws. */
   free(): void
 }
 
@@ -76,6 +76,10 @@ export function makeCache(o: CacheOptions): Cache {
   const byPath = new Map<string, Slot>()
   let length = 0
   let written = 0
+  let freed = false
+  const alive = (what: string): void => {
+    if (freed) throw new ValueError(`${what}the cache was freed; make a new one`)
+  }
 
   const slotOf = (path: string): Slot => {
     const known = byPath.get(path)
@@ -100,6 +104,7 @@ export function makeCache(o: CacheOptions): Cache {
     },
     offset: () => tensor(Int32Array.of(length), { shape: [], dtype: 'i32' }),
     join(path, k, v, offset) {
+      alive(path ? `${path}: ` : '')
       const n = k.shape[2]
       const from = knownOffset(offset)
       // an offset that only a device knows is checked when the plan is bound
@@ -114,6 +119,7 @@ export function makeCache(o: CacheOptions): Cache {
     },
     pending: () => slots.flatMap((s) => (s.next ? [s.next.k, s.next.v] : [])),
     async advance(outputs = []) {
+      alive('cache.advance: ')
       const used = slots.filter((s) => s.next !== null)
       if (used.length === 0)
         throw new ValueError('cache.advance: no layer wrote anything; call the model with this cache first')
@@ -130,6 +136,7 @@ export function makeCache(o: CacheOptions): Cache {
       return report
     },
     free() {
+      freed = true
       for (const s of slots) {
         s.next = null
         release(s.k)

@@ -486,6 +486,9 @@ describe('cache', () => {
     await expect(
       makeCache({ layers: 1, batch: 1, nKvHead: 1, capacity: 1, dHead: 1 }).advance(),
     ).rejects.toThrow(/no layer wrote/)
+    cache.free()
+    expect(() => layer(random([1, 1, dModel]), { cache, offset: 1 })).toThrow(/the cache was freed/)
+    await expect(cache.advance()).rejects.toThrow(/cache\.advance: the cache was freed; make a new one/)
   })
 
   it('is cut to its filled part when a decode pattern is looked at', async () => {

@@ -27,6 +27,22 @@ it('hands out aligned pointers that never overlap, and takes them back', () => {
   )
 })
 
+it('takes what the engine reserves, unless it was told how much', () => {
+  const { Memory } = WebAssembly
+  WebAssembly.Memory = class extends Memory {
+    constructor(descriptor: WebAssembly.MemoryDescriptor) {
+      if ((descriptor.maximum ?? 0) > 16384) throw new RangeError('Out of memory')
+      super(descriptor)
+    }
+  }
+  try {
+    expect(new WasmMemory(undefined, true).limit).toBe(2 ** 30)
+    expect(() => new WasmMemory(2 ** 31, true)).toThrow(/memory of up to 2147483648 bytes; pass a smaller/)
+  } finally {
+    WebAssembly.Memory = Memory
+  }
+})
+
 it('reuses freed bytes instead of growing', () => {
   const memory = new WasmMemory()
   for (let i = 0; i < 1000; i++) memory.free(memory.alloc(100_000 + (i % 7) * 9000))

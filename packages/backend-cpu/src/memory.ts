@@ -7,7 +7,9 @@ import { OutOfMemoryError } from './errors.js'
 
 const PAGE = 65536
 const ALIGN = 64
-export const MAX_BYTES = 65536 * PAGE
+const MAX_BYTES = 65536 * PAGE
+/** 256 MiB: with less than that no model is of use. */
+const LEAST_PAGES = 4096
 
 /** A free stretch that belongs to no size class any more. */
 interface Region {
@@ -34,20 +36,30 @@ export class WasmMemory {
   private viewI32: Int32Array
   private viewU8: Uint8Array
 
-  /** @param maxBytes how far the memory may grow, at most 4 GiB (the default)  @param shared for threads */
-  constructor(maxBytes = MAX_BYTES, shared = false) {
-    if (!Number.isInteger(maxBytes) || maxBytes < PAGE || maxBytes > MAX_BYTES)
-      throw new BackendError(`cpu: maxBytes must be an integer from ${PAGE} to ${MAX_BYTES}, got ${maxBytes}`)
-    const maximum = Math.floor(maxBytes / PAGE)
+  /**
+   * @param maxBytes how far the memory may grow, at most 4 GiB. Default: 4 GiB, or what the engine gives: telephones refuse to
+   * reserve so much for a memory that is shared. `limit` says what it became
+   * @param shared for threads
+   */
+  constructor(maxBytes?: number, shared = false) {
+    const wanted = maxBytes ?? MAX_BYTES
+    if (!Number.isInteger(wanted) || wanted < PAGE || wanted > MAX_BYTES)
+      throw new BackendError(`cpu: maxBytes must be an integer from ${PAGE} to ${MAX_BYTES}, got ${wanted}`)
+    let maximum = Math.floor(wanted / PAGE)
+    let memory: WebAssembly.Memory | undefined
+    while (!memory)
+      try {
+        memory = new WebAssembly.Memory({ initial: 1, maximum, shared })
+      } catch (cause) {
+        if (maxBytes !== undefined || maximum < LEAST_PAGES)
+          throw new BackendError(
+            `cpu: this engine does not give a WASM memory of up to ${maximum * PAGE} bytes; pass a smaller maxBytes`,
+            { cause },
+          )
+        maximum /= 2
+      }
+    this.memory = memory
     this.limit = maximum * PAGE
-    try {
-      this.memory = new WebAssembly.Memory({ initial: 1, maximum, shared })
-    } catch (cause) {
-      throw new BackendError(
-        `cpu: this engine does not give a WASM memory of up to ${this.limit} bytes; pass a smaller maxBytes`,
-        { cause },
-      )
-    }
     this.buffer = this.memory.buffer
     this.viewF32 = new Float32Array(this.buffer)
     this.viewI32 = new Int32Array(this.buffer)

@@ -116,7 +116,7 @@ export interface KernelOptions {
   wasm?: BufferSource
   /** Default: `relaxed` where the engine validates it, else `baseline`. */
   build?: Build
-  /** How far the memory may grow in bytes, at most and by default 4 GiB. */
+  /** How far the memory may grow in bytes. Default: 4 GiB, the most, or as much of it as the engine reserves. */
   maxBytes?: number
   /** Default: as many as there are cores; 1 where threads cannot share memory, with one notice on the console. */
   threads?: number

@@ -122,7 +122,7 @@ it('prints a table', async () => {
   expect(`${report}`).toBe(`parameter   shape  rms error    worst  before   after
 w           3×1      0.347 %  0.394 %  0.0 kB  0.1 kB
 all (int8)           0.347 %           0.0 kB  0.1 kB
-1 parameters kept in f32`)
+1 parameter kept in f32`)
   expect(report.rows).toHaveLength(1)
   expect(parameters(layer).get('w')?.shape).toEqual([3, 1])
   expect(linear(tensor([1, 2, 3]), parameters(layer).get('w') as never).node.op.name).toBe('quantizedLinear')

@@ -174,5 +174,5 @@ function table(r: Omit<QuantizeReport, 'toString'>): string {
       .join('  ')
       .trimEnd(),
   )
-  return `${text.join('\n')}\n${r.kept.length} parameters kept in f32`
+  return `${text.join('\n')}\n${r.kept.length} parameter${r.kept.length === 1 ? '' : 's'} kept in f32`
 }

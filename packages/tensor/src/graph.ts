@@ -59,8 +59,8 @@ export interface TensorValue {
   device?: Held
   /** A run has read the host's data. */
   wasRead?: boolean
-  /** Set when the buffer was handed to a later step; names it. */
-  donatedTo?: string
+  /** Set when the buffer was given away: how, as messages say it (`was donated to update`). */
+  gone?: string
 }
 
 let nextId = 1
@@ -183,7 +183,7 @@ export class Tensor {
   private preview(): string {
     const { value } = this
     if (!value) return '(not computed)'
-    if (value.donatedTo) return `(donated to ${value.donatedTo})`
+    if (value.gone) return `(${value.gone})`
     const few =
       value.host?.slice(0, SHOWN) ?? value.device?.backend.peek?.(value.device.buffer as never, SHOWN)
     if (!few) return '(on the backend)'

@@ -243,7 +243,7 @@ describe('equal graphs asked for together', () => {
     await realize([add(tensor([9, 9, 9]), 1)], { backend })
     expect(await values(z)).toEqual([3, 6, 9])
     expect(() => y.toString()).not.toThrow()
-    await expect(y.data()).rejects.toThrow('was donated to mul and has no data any more')
+    await expect(y.data()).rejects.toThrow('tensor mul was released and has no data any more')
     const before = backend.bytesInUse
     release(z)
     expect(backend.bytesInUse).toBe(before - 64)
@@ -262,7 +262,7 @@ describe('donation', () => {
     expect(await values(y)).toEqual([3, 5, 7])
     await expect(x.data()).rejects.toThrow(ValueError)
     await expect(x.data()).rejects.toThrow(
-      'tensor state was donated to next state and has no data any more; read it before, or do not donate it',
+      'tensor state was donated to next state and has no data any more; read it before, or do not give it away',
     )
     await expect(realize([add(x, 1)], { backend })).rejects.toThrow('tensor state was donated to next state')
   })

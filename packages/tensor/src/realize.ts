@@ -215,7 +215,7 @@ function runPlan(
   const finish = (made: readonly Bound[]): Report => {
     const held = made.map(({ backend, buffer }): Held => ({ backend, buffer, holders: 0 }))
     for (let i = 0; i < todo.length; i++) adopt(todo[i], held[plan.places[i]])
-    for (const t of donated) donate(t, todo[0])
+    for (const t of donated) giveAway(t, `was donated to ${labelOf(todo[0])}`)
     return plan.report
   }
   const fail = (error: unknown): never => {
@@ -302,10 +302,11 @@ export function tensorOf(backend: Backend, buffer: DeviceBuffer): Tensor {
   return t
 }
 
-function donate(t: Tensor, to: Tensor): void {
+const labelOf = (t: Tensor): string => t.name ?? t.node.op.name
+function giveAway(t: Tensor, how: string): void {
   const value = t.value
-  if (!value || value.donatedTo) return
-  value.donatedTo = to.name ?? to.node.op.name
+  if (!value || value.gone) return
+  value.gone = how
   value.host = undefined
   if (value.device) {
     net.unregister(value)
@@ -315,7 +316,7 @@ function donate(t: Tensor, to: Tensor): void {
 }
 /** Frees a tensor's memory now; reading it later throws. */
 export function release(t: Tensor): void {
-  if (t.value) donate(t, t)
+  giveAway(t, 'was released')
 }
 
 /** Buffers that this run may write over: donated, and held by no other tensor. */
@@ -331,20 +332,17 @@ function givenAwayOf(tensors: readonly Tensor[]): Set<DeviceBuffer> {
 function withLosses(error: unknown, donated: readonly Tensor[]): unknown {
   const lost = donated.filter((t) => (t.value?.device?.buffer as DeviceBuffer | undefined)?.gone)
   if (lost.length === 0) return error
-  for (const t of lost) {
-    donate(t, t)
-    ;(t.value as TensorValue).donatedTo = 'a run that failed'
-  }
-  const names = lost.map((t) => t.name ?? t.node.op.name).join(', ')
+  for (const t of lost) giveAway(t, 'was donated to a run that failed')
+  const names = lost.map(labelOf).join(', ')
   if (error instanceof Error)
     error.message += `; the run had already written over donated tensors, which are lost: ${names}`
   return error
 }
 
 function requireReadable(t: Tensor): void {
-  if (t.value?.donatedTo)
+  if (t.value?.gone)
     throw new ValueError(
-      `tensor ${t.name ?? t.node.op.name} was donated to ${t.value.donatedTo} and has no data any more; read it before, or do not donate it`,
+      `tensor ${labelOf(t)} ${t.value.gone} and has no data any more; read it before, or do not give it away`,
     )
 }
 
