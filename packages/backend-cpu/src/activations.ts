@@ -1,6 +1,10 @@
 /** The activations that the WASM kernels know, by the numbers of assembly/activations.ts. */
 import type { GraphNode } from '@heed/tensor'
 
+/** Activations whose gradient is worked out from the input; that of tanh reads its result. */
+export const FROM_INPUT: readonly string[] = ['gelu', 'silu', 'relu', 'sigmoid']
+export const ACTIVATIONS: readonly string[] = [...FROM_INPUT, 'tanh']
+
 /** Number of the activation that a node of one input is, or 0. */
 export function activationForm(node: Pick<GraphNode, 'op' | 'attrs'>): number {
   switch (node.op) {

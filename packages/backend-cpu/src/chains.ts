@@ -5,7 +5,7 @@
 import type { Graph, GraphNode, Ref } from '@heed/tensor'
 import { activationForm } from './activations.js'
 import { codeOf, type Instruction, MOST_VALUES, MOST_WORDS } from './chain.js'
-import { without } from './fuse.js'
+import { sameShape, without } from './fuse.js'
 
 /** A program so far: the values it reads from outside, and its instructions. */
 interface Program {
@@ -29,9 +29,6 @@ function instructionOf(n: GraphNode): { code: number; inputs: readonly number[] 
   )
   return code === null ? null : { code, inputs: n.inputs.map((_, k) => k) }
 }
-
-const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
-  a.length === b.length && a.every((d, i) => d === b[i])
 
 export function chained(graph: Graph): Graph {
   const found = graph.nodes.map(instructionOf)

@@ -3,10 +3,9 @@
  * of `linear` and `rope` learn which of them anybody reads. A value that is an output of the graph or has another reader stays.
  */
 import type { Graph, GraphNode, Ref } from '@heed/tensor'
-import { activationForm } from './activations.js'
+import { ACTIVATIONS, activationForm, FROM_INPUT } from './activations.js'
 
 const PRODUCTS = ['matmul', 'linear', 'quantizedLinear']
-const ACTIVATIONS = ['gelu', 'silu', 'relu', 'tanh', 'sigmoid']
 
 /** Names of all products with an epilogue: what runs, as the report says it. */
 export const FUSED: readonly string[] = PRODUCTS.flatMap((op) =>
@@ -15,7 +14,7 @@ export const FUSED: readonly string[] = PRODUCTS.flatMap((op) =>
   ),
 ).filter((name) => name.includes('+'))
 
-const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
+export const sameShape = (a: readonly number[], b: readonly number[]): boolean =>
   a.length === b.length && a.every((d, i) => d === b[i])
 
 export function fuse(graph: Graph): Graph {
@@ -62,7 +61,7 @@ export function fuse(graph: Graph): Graph {
 
 /** Backward kernels that work from the inputs alone. */
 const FROM_INPUTS: ReadonlySet<string> = new Set(
-  ['linear', 'rope', 'layerNorm', 'rmsNorm', 'gelu', 'silu', 'relu', 'sigmoid', 'crossEntropyPerToken'].map(
+  ['linear', 'rope', 'layerNorm', 'rmsNorm', 'crossEntropyPerToken', ...FROM_INPUT].map(
     (name) => `${name}.vjp`,
   ),
 )

@@ -83,12 +83,13 @@ export function indexingEntries(kernels: Kernels): Record<string, KernelEntry> {
           attrs,
         } = call
         const axis = attrs.axis as number
-        const isZero = x.strides.every((s, i) => s === 0 || x.shape[i] === 1) && x.size > 0
-        if (x.dtype !== 'f32' || !(isZero || x.contiguous) || !src.contiguous || !index.contiguous)
+        // most often one repeated zero
+        const repeats = x.strides.every((s, i) => s === 0 || x.shape[i] === 1) && x.size > 0
+        if (x.dtype !== 'f32' || !(repeats || x.contiguous) || !src.contiguous || !index.contiguous)
           return referenceKernels.takeAdd.run(call)
         checkIds(index, x.shape[axis])
         if (y.size === 0) return
-        if (isZero)
+        if (repeats)
           kernels.memory.f32().fill(x.data[x.offset] as number, pointer(y) / 4, pointer(y) / 4 + y.size)
         else kernels.memory.u8().copyWithin(pointer(y), pointer(x), pointer(x) + 4 * x.size)
         const columns = product(x.shape.slice(axis + 1))

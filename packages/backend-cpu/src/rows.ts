@@ -4,7 +4,7 @@
  * crosses a chunk.
  */
 import { type GraphNode, type KernelCall, type KernelEntry, ValueError, type View } from '@heed/tensor'
-import { activationForm } from './activations.js'
+import { activationForm, FROM_INPUT } from './activations.js'
 import { pointer } from './pointer.js'
 import { f32bits, type Kernels } from './wasm.js'
 
@@ -191,7 +191,7 @@ export function rowEntries(kernels: Kernels): Record<string, KernelEntry> {
       },
     },
   }
-  for (const name of ['gelu', 'silu', 'relu', 'sigmoid']) {
+  for (const name of FROM_INPUT) {
     table[name] = activation
     table[`${name}.vjp`] = activationBackward
   }
