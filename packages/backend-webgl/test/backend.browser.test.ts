@@ -318,7 +318,12 @@ describe('bad input', () => {
     })
     await realize([t.neg(x)], { backend })
     draw.mockRestore()
+    // in the middle of a read
+    const z = t.matmul(x, t.exp(x))
+    await realize([z], { backend })
+    const pending = z.data()
     contexts[0].getExtension('WEBGL_lose_context')?.loseContext()
+    await expect(pending).rejects.toThrow(/context is lost/)
     await expect(realize([t.exp(y)], { backend })).rejects.toThrow(BackendError)
     await expect(realize([t.exp(y)], { backend })).rejects.toThrow(/context is lost.*make a new backend/)
 

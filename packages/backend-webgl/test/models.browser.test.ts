@@ -89,12 +89,12 @@ describe('a GPT-2 on WebGL', () => {
         names,
       }
     })
-    expect(apart(got.logits, want.logits)).toBeLessThan(1e-5)
+    expect(apart(got.logits, want.logits)).toBeLessThan(5e-6)
     expect(apart(got.pattern, want.pattern)).toBeLessThan(1e-5)
     expect(Math.abs(got.loss - want.loss)).toBeLessThan(1e-5)
     want.names.forEach((name, i) => {
       if (isNoise(name)) return
-      expect(apart(got.gradients[i], want.gradients[i]), name).toBeLessThan(2e-4)
+      expect(apart(got.gradients[i], want.gradients[i]), name).toBeLessThan(2e-5)
     })
   })
   it('decodes through its cache to the same tokens', async () => {
@@ -122,10 +122,10 @@ describe('a GPT-2 on WebGL', () => {
       return { values, losses: history.map((h) => h.loss) }
     })
     expect(got.losses[19]).toBeLessThan(got.losses[0] - 1)
-    got.losses.forEach((loss, i) => expect(Math.abs(loss - want.losses[i])).toBeLessThan(2e-3))
+    got.losses.forEach((loss, i) => expect(Math.abs(loss - want.losses[i])).toBeLessThan(5e-5))
     // Adam divides by √v: where a gradient is near 0, its rounding decides the sign of a step of lr
     for (const [name, w] of Object.entries(want.values).filter(([n]) => !isNoise(n)))
-      expect(apart(got.values[name], w), name).toBeLessThan(2e-2)
+      expect(apart(got.values[name], w), name).toBeLessThan(1e-3)
   })
 })
 
