@@ -3,7 +3,7 @@
  * know what a tensor is. Every pointer is a byte address, every stride of a tensor counts elements.
  */
 import { BackendError } from '@heed/tensor'
-import { KERNELS, SIZES, SLICE } from './generated/kernels.js'
+import { KERNELS } from './generated/kernels.js'
 import { WasmMemory } from './memory.js'
 import { TASKS, type Task } from './tasks.js'
 import { availableThreads, threadsRefused, WAIT_SPINS, Workers } from './threads.js'
@@ -122,19 +122,23 @@ export interface KernelOptions {
   threads?: number
 }
 
-/** The embedded module: slices of both builds lie in turn in one deflated stream. */
+/** The embedded module, put together from its pieces: those of both builds lie in turn in one deflated stream. */
 export async function embedded(build: Build): Promise<Uint8Array<ArrayBuffer>> {
   const deflated = Uint8Array.from(atob(KERNELS), (c) => c.charCodeAt(0))
   const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
   const both = new Uint8Array(await new Response(stream).arrayBuffer())
-  const bytes = new Uint8Array(SIZES[build])
-  for (let from = 0, at = 0; from < both.length; at += SLICE)
-    for (const name of ['relaxed', 'baseline'] as const) {
-      const length = Math.max(0, Math.min(SLICE, SIZES[name] - at))
-      if (name === build && length > 0) bytes.set(both.subarray(from, from + length), at)
-      from += length
-    }
-  return bytes
+  const pieces: Uint8Array<ArrayBuffer>[] = []
+  for (let i = build === 'relaxed' ? 0 : 1, from = 0; from < both.length; i++) {
+    let at = from + 1
+    let length = both[from]
+    if (length > 127) length += (both[at++] - 1) << 7
+    // the length belongs to the body of a function; head and tail, which come first, have it for us, and 0 is no function
+    const isFunction = pieces.length > 1
+    if (i % 2 === 0 && length > 0) pieces.push(both.subarray(isFunction ? from : at, at + length))
+    from = at + length
+  }
+  const [head, tail, ...functions] = pieces
+  return new Uint8Array(await new Blob([head, ...functions, tail]).arrayBuffer())
 }
 
 // The import of env.memory up to the byte that says which kind: 1 is a memory with a maximum, 3 one that is shared, too.
