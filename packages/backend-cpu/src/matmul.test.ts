@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { guard } from '../test/checks.js'
 import { uniform } from '../test/oracle.js'
 import { type Product, packedBytes, packPanels, productScratch, runProduct } from './product.js'
 import { instantiate, type Kernels } from './wasm.js'
@@ -12,12 +13,19 @@ type Layout = Omit<Product, 'a' | 'b' | 'c' | 'packed' | 'bias' | 'residual'> & 
   readonly hasEnd?: boolean
 }
 
-/** The product on so many threads. */
+/** The product on so many threads; nothing is written past any of its arrays. */
 function run(kernels: Kernels, { transposeA, transposeB, isPacked, hasEnd, ...p }: Layout): Float32Array {
   const { memory } = kernels
   const { m, n, k, outer = 1, inner = 1 } = p
+  const restore = guard(memory)
+  const owned: number[] = []
+  const take = (bytes: number): number => {
+    const at = memory.alloc(bytes)
+    owned.push(at)
+    return at
+  }
   const put = (data: Float32Array): number => {
-    const at = memory.alloc(4 * data.length)
+    const at = take(4 * data.length)
     memory.f32().set(data, at / 4)
     return at
   }
@@ -33,13 +41,16 @@ function run(kernels: Kernels, { transposeA, transposeB, isPacked, hasEnd, ...p 
   const c = put(new Float32Array(batch * m * n).fill(0.25))
   let packed = 0
   if (isPacked) {
-    packed = memory.alloc(packedBytes(kernels, k, n))
+    packed = take(packedBytes(kernels, k, n))
     packPanels(kernels, k, n, b, packed)
   }
   const end = hasEnd ? { bias: put(fill(3, n)), residual: put(fill(4, batch * m * n)), form: 2 } : {}
-  const scratch = memory.alloc(productScratch(kernels, m, n, k))
+  const scratch = take(productScratch(kernels, m, n, k))
   runProduct(kernels, { ...p, ...end, a, b, packed, c: { at: c, row: n } }, scratch)
-  return memory.f32().slice(c / 4, c / 4 + batch * m * n)
+  const result = memory.f32().slice(c / 4, c / 4 + batch * m * n)
+  for (const at of owned) memory.free(at)
+  restore()
+  return result
 }
 
 const cases: [string, Layout][] = [

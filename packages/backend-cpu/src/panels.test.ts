@@ -123,6 +123,21 @@ describe('weights', () => {
     }
   })
 
+  it('that are donated to the run that multiplies by them leave no copy behind', async () => {
+    const [x, x2] = [random(1, 16, 48), random(3, 16, 48)]
+    let w = random(2, 48, 40)
+    const bytes: number[] = []
+    for (let step = 0; step < 4; step++) {
+      const products = [x, x2].map((v) => matmul(v, w))
+      const next = mul(w, 0.5)
+      await realize([...products, next], { backend, donate: [w] })
+      for (const y of products) release(y)
+      w = detach(next)
+      bytes.push(backend.bytesInUse)
+    }
+    expect(bytes[3]).toBe(bytes[1])
+  })
+
   it('that were donated and written over are not read from their copy', async () => {
     const x = random(1, 4, 64)
     let w = random(2, 64, 64)

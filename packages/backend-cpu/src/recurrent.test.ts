@@ -117,14 +117,20 @@ it('another cell stays a loop', async () => {
   const y = rnn({ input: 2, hidden: 3 })(random([2, 4, 2], 1)).y
   expect(ran(await realize([y], { backend: backends[0] }), 'scan')).toBe(1)
 })
-it.each(['lstm', 'gru'] as const)(
-  'a second gradient of %s runs loops beside the fused ones',
-  async (kind) => {
+it.each([
+  ['lstm', undefined],
+  ['gru', undefined],
+  ['lstm', [4, 2]],
+  ['gru', [1, 4]],
+] as const)(
+  'a second gradient of %s, lengths %s, runs loops beside the fused ones',
+  async (kind, lengths) => {
     const second = async (backend: Parameters<typeof realize>[1]) => {
       let seed = 0
       const model = makers[kind]({ input: 2, hidden: 5, init: (shape) => numbers(shape, 8 + seed++) })
       const x = random([2, 4, 2], 1)
-      const { y } = model(x) as { y: Tensor }
+      const given = lengths ? { lengths: tensor([...lengths], { dtype: 'i32' }) } : {}
+      const { y } = model(x, given) as { y: Tensor }
       const [dx] = grad(sum(mul(y, y)), [x])
       const [d2x] = grad(sum(mul(dx, dx)), [x])
       const report = await realize([d2x], backend)

@@ -28,7 +28,7 @@ export function runCheck(check: Check, kernels: Kernels): void {
 }
 
 /** Puts a canary behind every allocation, scratch included, and looks at it when the bytes are freed. */
-function guard(memory: WasmMemory): () => void {
+export function guard(memory: WasmMemory): () => void {
   const sizes = new Map<number, number>()
   const { alloc, free } = memory
   memory.alloc = (bytes) => {
@@ -51,6 +51,8 @@ function guard(memory: WasmMemory): () => void {
 
 export interface Check {
   name: string
+  /** Large enough for several threads, and no whole number of their chunks. */
+  isShared?: boolean
   run(desk: Desk): void
 }
 
@@ -310,7 +312,8 @@ interface Case
   }
   /** Shape of a bias of random numbers; where it has 1, it repeats. */
   bias?: readonly [number, number, number, number]
-  sink?: boolean
+  /** Random logits, or these. */
+  sink?: true | readonly number[]
   order?: Order
   spread?: number
 }
@@ -371,7 +374,7 @@ function attentionCheck(note: string, c: Case): Check {
         value,
         allowed: undefined,
         bias: undefined,
-        sink: c.sink ? fill(heads, 2) : undefined,
+        sink: c.sink === true ? fill(heads, 2) : c.sink,
       }
       const bias = c.bias
         ? fill(
@@ -490,6 +493,8 @@ function attentionCheck(note: string, c: Case): Check {
     },
   }
 }
+
+const shared = (check: Check): Check => ({ ...check, isShared: true })
 
 /** [batch, x, y, d] → [batch, y, x, d]. */
 function swap(values: Float32Array, batch: number, x: number, y: number, d: number): Float32Array {
@@ -685,6 +690,9 @@ attentions.push(
     offset: 5,
   }),
   attentionCheck('sink logits where nothing is seen', { ...base, sink: true, offset: -4 }),
+  attentionCheck('a sink logit of −∞ where nothing is seen', {
+    ...{ ...base, heads: 2, kvHeads: 2, sink: [Number.NEGATIVE_INFINITY, 0.5], offset: -4 },
+  }),
   attentionCheck('sink logits, window, sink tokens and offset', {
     ...{
       ...base,
@@ -707,6 +715,11 @@ attentions.push(
     ...{ sink: true, window: [100, 0], sinkTokens: 3, softcap: 2, scale: 1, bias: [1, 4, 93, 280] },
     mask: { shape: [2, 1, 1, 280], allowed: (b, _h, _q, k) => k >= b * 2 && k % 7 !== 3 },
   }),
+)
+const fiveHeads = { ...base, heads: 5, kvHeads: 5, queries: 90 }
+attentions.push(
+  shared(attentionCheck('uneven chunks of the forward', { ...fiveHeads, keys: 200 })),
+  shared(attentionCheck('uneven chunks of the backward', { ...fiveHeads, keys: 60 })),
 )
 // a bias of every shape that broadcasts, whose gradient adds up over the axes where it repeats
 for (const b of [1, 2])

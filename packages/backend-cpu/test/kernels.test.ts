@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { bestBuild, instantiate, type Kernels } from '../src/wasm.js'
 import { checks as general, runCheck } from './checks.js'
 import { type Attention, attention, attentionBackward, uniform } from './oracle.js'
@@ -36,6 +36,20 @@ describe.each(['baseline', 'relaxed'] as const)('the %s kernels against float64'
   it.each(checks)('$name', (check) => {
     runCheck(check, kernels)
     expect(kernels.memory.stats.used).toBe(0)
+  })
+})
+
+describe('shared by two threads, in chunks that do not come out even', () => {
+  let kernels: Kernels
+  beforeAll(async () => {
+    kernels = await instantiate({ threads: 2 })
+  })
+  afterAll(() => kernels.stop())
+  it.each(checks.filter((c) => c.isShared))('$name', (check) => {
+    const run = vi.spyOn(kernels, 'run')
+    runCheck(check, kernels)
+    expect(Math.max(...run.mock.calls.map(([, , chunks]) => chunks))).toBeGreaterThan(1)
+    run.mockRestore()
   })
 })
 

@@ -143,6 +143,8 @@ for (const m of [0, 1, 2, 5, 7])
 for (const k of [0, 1, 2, 3, 4, 5, 8, 31, 32, 33, 64, 95]) shapes.push([1, k, 19], [6, k, 21])
 
 export const quantizedChecks: Check[] = FORMATS.flatMap((format) => [
+  { ...quantizedCheck(format, [4, 1000, 100]), isShared: true },
+  { ...quantizedCheck(format, [67, 1000, 20]), isShared: true },
   ...shapes.map((shape) => quantizedCheck(format, shape)),
   // beyond the block of inputs whose products fit 32 bits, and enough work to be shared
   quantizedCheck(format, [1, 2049, 20]),

@@ -143,6 +143,17 @@ describe('plans', () => {
     }
     expect(planCount(backend)).toBe(2)
   })
+  it('tell 0 from −0, and find NaN again', async () => {
+    const backend = reference()
+    for (const by of [0, -0]) {
+      const y = mul(small(), by)
+      await realize([y], { backend })
+      expect(await values(y)).toEqual([by, by, by])
+    }
+    const p = reference()
+    for (let i = 0; i < 3; i++) await realize([mul(small(), Number.NaN)], { backend: p })
+    expect(planCount(p)).toBe(1)
+  })
   it('do not simplify by numbers that may change', async () => {
     const backend = reference()
     for (const by of [1, 2, 1, 0]) {
