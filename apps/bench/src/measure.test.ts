@@ -2,6 +2,7 @@
 import { expect, test, vi } from 'vitest'
 import { type CaseResult, measureCases, type Pace } from './measure.js'
 import { greatestError } from './oracle.js'
+import { makeProbe } from './probe.js'
 import type { Case, Runner } from './work.js'
 
 /** The one result of one case. */
@@ -55,6 +56,32 @@ test('a wrong result has no time', async () => {
   expect(measured.map((m) => m.runner)).toEqual(['right'])
   expect(missing.map((m) => m.runner)).toEqual(['off', 'nan', 'short'])
   for (const m of missing) expect(m.reason).toMatch(/^wrong result: error/)
+})
+
+test('a true value that is no number proves nothing', async () => {
+  const expected = () => ({ chunks: [{ at: 0, values: [4, Number.NaN] }], size: 2, tolerance: 1e-6 })
+  const { measured, missing } = await measureCase({ ...sum, expected }, [runner('a', [4, 6])], pace, probe)
+  expect(measured).toEqual([])
+  expect(missing[0].reason).toMatch(/^wrong result/)
+})
+
+test('a sample is the time of one run, also where it is cut short', async () => {
+  let clock = 0
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => clock)
+  // as long as it is warmed up both take 1 ms
+  const taking = (name: string, ms: number): Runner => {
+    let runs = 0
+    return runner(name, [4, 6], () => {
+      clock += ++runs > 5 ? ms : 1
+    })
+  }
+  const slow = { ...pace, warmUpMs: 5, sampleMs: 10, budgetMs: 1e6 }
+  const { measured } = await measureCase(sum, [taking('steady', 1), taking('slows down', 200)], slow, probe)
+  now.mockRestore()
+  expect(measured.map((m) => [m.runner, m.time.median])).toEqual([
+    ['steady', 1],
+    ['slows down', 200],
+  ])
 })
 
 test('what cannot run says why, in every place where it can fail', async () => {
@@ -185,4 +212,14 @@ test('the error is relative to the greatest true value, wherever the chunks stan
   expect(greatestError([9, 9, 12, -20], expected)).toBeCloseTo(0.1, 12)
   expect(greatestError([9, Number.NaN, 10, -20], expected)).toBe(Number.POSITIVE_INFINITY)
   expect(greatestError([9, 9, 10], expected)).toBe(Number.POSITIVE_INFINITY)
+})
+
+test('the probe counts both operations of every lane, and every byte, in the time that passes', () => {
+  const { gflops, gigabytes } = makeProbe()
+  let clock = 0
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => ++clock)
+  // 100,000 turns of 12 multiply-adds of 4 lanes, and 96 MiB, each in one millisecond
+  expect(gflops()).toBeCloseTo(9.6, 12)
+  expect(gigabytes()).toBeCloseTo(100.663296, 12)
+  now.mockRestore()
 })

@@ -46,4 +46,5 @@ test('what cannot be grown is refused', () => {
   expect(() => grow(trained(), from, { ...to, heads: 2 }, o)).toThrow(/heads are 4 wide/)
   expect(() => grow(trained(), from, { ...to, layers: 1 }, o)).toThrow(/layers shrinks from 2 to 1/)
   expect(() => grow(trained(), from, { ...to, vocabSize: 14 }, o)).toThrow(/keep their sizes/)
+  expect(() => grow(trained(), from, { ...to, context: 9 }, o)).toThrow(/keep their sizes/)
 })

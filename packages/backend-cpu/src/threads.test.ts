@@ -59,6 +59,21 @@ describe('threads', () => {
     await until(() => words[parked] === 0)
   })
 
+  it('take every chunk once, and none beyond the last', async () => {
+    const kernels = await instantiate({ threads: 2 })
+    const [chunks, per] = [64, 2048]
+    const n = (chunks + 1) * per
+    const at = kernels.memory.alloc(4 * n)
+    for (let turn = 0; turn < 20; turn++) {
+      kernels.memory.f32().fill(0, at / 4, at / 4 + n)
+      // the sigmoid in place, of all but the last part
+      kernels.run('activation', [n, per, 7, at, at, 0], chunks)
+      const y = kernels.memory.f32().subarray(at / 4, at / 4 + n)
+      expect(y.findIndex((x, i) => x !== (i < chunks * per ? 0.5 : 0))).toBe(-1)
+    }
+    kernels.stop()
+  })
+
   it('leave the memory alone once a kernel has trapped, and go on', async () => {
     const kernels = await instantiate({ threads: 3 })
     const n = 2048

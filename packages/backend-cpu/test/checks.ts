@@ -106,8 +106,8 @@ export function close(
   for (let i = 0; i < want.length; i++) {
     if (got[i] === want[i]) continue
     const error = Math.abs(got[i] - want[i])
-    // written so that a NaN fails
-    if (!(error <= tolerance * Math.max(1, Math.abs(want[i]))))
+    // written so that a NaN fails, and so does whatever is not an infinity that is wanted
+    if (!(Number.isFinite(want[i]) && error <= tolerance * Math.max(1, Math.abs(want[i]))))
       assert.fail(`${what}[${i}]: got ${got[i]}, want ${want[i]} (error ${error}, tolerance ${tolerance})`)
   }
 }

@@ -5,6 +5,7 @@ import { arrayOn, type DType } from './dtype.js'
 import { BackendError } from './errors.js'
 import type { Tensor } from './graph.js'
 import { type Kernel, kernelBackend, type Memory, type Region, reshapeStrides } from './kernel-backend.js'
+import { silu } from './ops/activation.js'
 import { detach } from './ops/define.js'
 import { add, exp, mul, neg, sub } from './ops/elementwise.js'
 import { embedding, update } from './ops/indexing.js'
@@ -368,6 +369,19 @@ describe('reports', () => {
     ])
     expect(report.segments).toBe(1)
     expect(report.outputBytes).toBe(4 * 4 + 12 * 4)
+  })
+  it('call a primitive native and a composite fused where the table does not say', async () => {
+    const kernels = {
+      ...referenceKernels,
+      exp: { run: referenceKernels.exp.run },
+      // the numbers do not matter here
+      silu: { run: referenceKernels.exp.run },
+    }
+    const backend = kernelBackend({ name: 'test', kernels, memory: movingMemory() })
+    expect((await realize([silu(exp(tensor([1, 2])))], { backend })).ran).toEqual([
+      { op: 'exp', how: 'native', count: 1 },
+      { op: 'silu', how: 'fused', count: 1 },
+    ])
   })
 })
 

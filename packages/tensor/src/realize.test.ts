@@ -206,11 +206,14 @@ describe('plans', () => {
     const counted = [2, 3].map((length) =>
       scan(([c]) => ({ carry: [add(c, 1)], ys: [] }), { init: [start], xs: [], length }),
     )
-    const loops = [loop(false), loop(true), ...counted.map((r) => r.carry[0])]
+    const one = tensor(1)
+    const times = (by: number) =>
+      scan(([c]) => ({ carry: [mul(c, by)], ys: [] }), { init: [one], xs: [], length: 1 }).carry[0]
+    const loops = [loop(false), loop(true), ...counted.map((r) => r.carry[0]), times(0), times(-0)]
     const whole = [iota(2, { dtype: 'i32' }), iota(2)]
     await realize([...padded, ...loops, ...whole], { backend })
     expect(await Promise.all(padded.map(values))).toEqual(fills.map((value) => [value, 7]))
-    expect(await Promise.all(loops.map(values))).toEqual([[11], [17], [2], [3]])
+    expect(await Promise.all(loops.map(values))).toEqual([[11], [17], [2], [3], [0], [-0]])
     expect(await Promise.all(whole.map((t) => t.data()))).toEqual([
       Int32Array.of(0, 1),
       Float32Array.of(0, 1),
