@@ -1,4 +1,5 @@
 /** Checks of the row kernels, the activations and Adam against plain float64, in one chunk and in many. */
+import assert from 'node:assert/strict'
 import { f32bits } from '../src/wasm.js'
 import { type Check, close, type Desk } from './checks.js'
 import { uniform } from './oracle.js'
@@ -325,6 +326,53 @@ function takeCheck(columns: number, batch: number, per: number): Check {
   }
 }
 
+/** Words of a job of five rows in chunks of `per`, and the arrays that it writes, with their sizes. */
+type Job = (desk: Desk, per: number) => { words: number[]; made: [at: number, n: number][] }
+
+/** What other tests compare with float64 in one chunk: in chunks that do not come out even it has the same bits. */
+function unevenCheck(task: 'rope' | 'cell' | 'cellBack', note: string, job: Job): Check {
+  return {
+    name: `${task} ${note}, uneven chunks`,
+    run(desk) {
+      const [whole, cut] = [5, 2].map((per) => {
+        const { words, made } = job(desk, per)
+        desk.kernels.run(task, words, Math.ceil(5 / per))
+        return made.map(([at, n]) => desk.get(at, n))
+      })
+      assert.ok(whole.every((x) => x.some((v) => v !== 0)))
+      assert.deepEqual(cut, whole)
+    },
+  }
+}
+const uneven: Check[] = [0, 1].map((interleaved) =>
+  unevenCheck('rope', interleaved ? 'interleaved' : 'half', (desk, per) => {
+    const [x, cos, sin] = [35, 10, 10].map((n, seed) => desk.put(floats(n, seed)))
+    const y = desk.take(35)
+    const words = [5, per, 5, 1, 7, 4, interleaved, f32bits(1), ...[x, 0, 0, 7, 1]]
+    return { words: [...words, ...[cos, 0, 0, 2, 1], ...[sin, 0, 0, 2, 1], y], made: [[y, 35]] }
+  }),
+)
+for (const [kind, note] of ['lstm', 'gru'].entries()) {
+  const gates = 5 * (kind === 0 ? 4 : 3) * 3
+  uneven.push(
+    unevenCheck('cell', note, (desk, per) => {
+      const [g, x, h, c] = [gates, gates, 15, 15].map((n, seed) => desk.put(floats(n, seed)))
+      const [y, h0, c0] = [0, 0, kind].map((missing) => (missing ? 0 : desk.take(15)))
+      const made = [h, y, h0, ...(kind === 0 ? [c, c0] : [])].map((at): [number, number] => [at, 15])
+      return { words: [5, per, 3, kind, g, x, h, c, y, h0, c0, 0], made }
+    }),
+    unevenCheck('cellBack', note, (desk, per) => {
+      const [g, x, h, c, dh, dc] = [gates, gates, 15, 15, 15, 15].map((n, seed) => desk.put(floats(n, seed)))
+      const [dx, dy] = [desk.take(gates), desk.put(floats(15, 9))]
+      const words = [5, per, 3, kind, g, x, h, c, dh, dc, dx, 0, ...[dy, 3, 1], 0, 0, 0, 0, 0, 0]
+      return {
+        words,
+        made: [[g, gates], [dx, gates], ...(kind === 0 ? [[dc, 15]] : [[dh, 15]])] as [number, number][],
+      }
+    }),
+  )
+}
+
 const plain = { center: true, weight: true, bias: true }
 export const rowChecks: Check[] = [
   ...[1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => softmaxCheck(5, n, 2)),
@@ -344,6 +392,7 @@ export const rowChecks: Check[] = [
   normCheck(9, 18, 9, { center: false, weight: false, bias: false }),
   ...activations,
   ...copies,
+  ...uneven,
   takeCheck(1, 1, 2),
   takeCheck(37, 2, 1),
   takeCheck(300, 1, 9),
