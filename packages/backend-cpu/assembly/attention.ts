@@ -7,6 +7,7 @@
 
 import { AttentionJob, RANGE_WORDS, allow, elements, meets, pad8, stretches, visible } from './attention-job'
 import { NEVER, expOne, expRow, maxRow } from './exp'
+import { log4 } from './functions'
 import { packPanels, packRows } from './pack'
 import { MR, tile } from './tile'
 import { rowDots, rowTimes, storePart } from './vector'
@@ -64,7 +65,7 @@ function finishRow(o: usize, n: i32, m: f32, sum: f32, z: usize, lse: usize): vo
     z += 16
   }
   if (n > 0) storePart(z, n, f32x4.mul(v128.load(o), inverse))
-  store<f32>(lse, m + Mathf.log(sum))
+  store<f32>(lse, m + f32x4.extract_lane(log4(f32x4.splat(sum)), 0))
 }
 
 /** z and lse of the items of chunk `chunk`. */
