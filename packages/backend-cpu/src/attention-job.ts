@@ -3,7 +3,8 @@
  * much working memory that takes. It does not know what a tensor is.
  */
 import { BackendError } from '@heed/tensor'
-import { f32bits, type Kernels } from './wasm.js'
+import { f32bits } from './float-bits.js'
+import type { Kernels } from './wasm.js'
 
 /** Argument block of the attention kernels, word by word as assembly/attention-job.ts declares it. */
 const JOB = [

@@ -27,7 +27,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { uniform } from '../test/oracle.js'
 import { type CpuBackend, cpu } from './backend.js'
 import { OutOfMemoryError } from './errors.js'
-import { embedded } from './wasm.js'
+import { embedded } from './wasm-binary.js'
 
 let backend: CpuBackend
 const oracle = reference({ precision: 'f64' })

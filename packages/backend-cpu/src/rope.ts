@@ -1,8 +1,9 @@
 /** The composite `rope` and its backward, which turns by the opposite angles. */
 import type { GraphNode, KernelCall, KernelEntry, View } from '@heed/tensor'
+import { f32bits } from './float-bits.js'
 import { pointer } from './pointer.js'
 import { shares } from './rows.js'
-import { f32bits, type Kernels } from './wasm.js'
+import type { Kernels } from './wasm.js'
 
 /** Sizes of [batch, heads, positions, width]; missing axes are 1. */
 const four = (shape: readonly number[]): number[] => [1, 1, 1, 1, ...shape].slice(-4)

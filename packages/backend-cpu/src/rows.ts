@@ -5,8 +5,9 @@
  */
 import { type GraphNode, type KernelCall, type KernelEntry, ValueError, type View } from '@heed/tensor'
 import { activationForm, FROM_INPUT } from './activations.js'
+import { f32bits } from './float-bits.js'
 import { pointer } from './pointer.js'
-import { f32bits, type Kernels } from './wasm.js'
+import type { Kernels } from './wasm.js'
 
 /** How many chunks, and how many items each: a chunk takes 15 µs or more, and there are six a thread at most. */
 export function shares(

@@ -3,10 +3,10 @@
  * know what a tensor is. Every pointer is a byte address, every stride of a tensor counts elements.
  */
 import { BackendError } from '@heed/tensor'
-import { KERNELS } from './generated/kernels.js'
 import { WasmMemory } from './memory.js'
 import { TASKS, type Task } from './tasks.js'
 import { availableThreads, threadsRefused, WAIT_SPINS, Workers } from './threads.js'
+import { embedded } from './wasm-binary.js'
 
 /** `relaxed`: 6×8 tile with fused multiply-add; `baseline`: 3×12 and 5×8 tiles, multiply then add, for engines without relaxed SIMD. */
 export type Build = 'relaxed' | 'baseline'
@@ -39,14 +39,6 @@ interface Exports {
 
 /** Words that the host may write for a task. */
 const JOB_WORDS = 256
-
-const floats = new Float32Array(1)
-const bits = new Int32Array(floats.buffer)
-/** A float32 as a word of a job. */
-export function f32bits(x: number): number {
-  floats[0] = x
-  return bits[0]
-}
 
 /** The kernels of one module on one memory, and the threads that share it. */
 export class Kernels {
@@ -120,25 +112,6 @@ export interface KernelOptions {
   maxBytes?: number
   /** Default: as many as there are cores; 1 where threads cannot share memory, with one notice on the console. */
   threads?: number
-}
-
-/** The embedded module, put together from its pieces: those of both builds lie in turn in one deflated stream. */
-export async function embedded(build: Build): Promise<Uint8Array<ArrayBuffer>> {
-  const deflated = Uint8Array.from(atob(KERNELS), (c) => c.charCodeAt(0))
-  const stream = new Blob([deflated]).stream().pipeThrough(new DecompressionStream('deflate-raw'))
-  const both = new Uint8Array(await new Response(stream).arrayBuffer())
-  const pieces: Uint8Array<ArrayBuffer>[] = []
-  for (let i = build === 'relaxed' ? 0 : 1, from = 0; from < both.length; i++) {
-    let at = from + 1
-    let length = both[from]
-    if (length > 127) length += (both[at++] - 1) << 7
-    // the length belongs to the body of a function; head and tail, which come first, have it for us, and 0 is no function
-    const isFunction = pieces.length > 1
-    if (i % 2 === 0 && length > 0) pieces.push(both.subarray(isFunction ? from : at, at + length))
-    from = at + length
-  }
-  const [head, tail, ...functions] = pieces
-  return new Uint8Array(await new Blob([head, ...functions, tail]).arrayBuffer())
 }
 
 // The import of env.memory up to the byte that says which kind: 1 is a memory with a maximum, 3 one that is shared, too.

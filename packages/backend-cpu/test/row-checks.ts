@@ -1,6 +1,6 @@
 /** Checks of the row kernels, the activations and Adam against plain float64, in one chunk and in many. */
 import assert from 'node:assert/strict'
-import { f32bits } from '../src/wasm.js'
+import { f32bits } from '../src/float-bits.js'
 import { type Check, close, type Desk } from './checks.js'
 import { uniform } from './oracle.js'
 
