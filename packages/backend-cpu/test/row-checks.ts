@@ -330,7 +330,7 @@ function takeCheck(columns: number, batch: number, per: number): Check {
 type Job = (desk: Desk, per: number) => { words: number[]; made: [at: number, n: number][] }
 
 /** What other tests compare with float64 in one chunk: in chunks that do not come out even it has the same bits. */
-function unevenCheck(task: 'rope' | 'cell' | 'cellBack', note: string, job: Job): Check {
+function unevenCheck(task: 'rope' | 'cell' | 'cellBack' | 'reduce', note: string, job: Job): Check {
   return {
     name: `${task} ${note}, uneven chunks`,
     run(desk) {
@@ -352,6 +352,15 @@ const uneven: Check[] = [0, 1].map((interleaved) =>
     return { words: [...words, ...[cos, 0, 0, 2, 1], ...[sin, 0, 0, 2, 1], y], made: [[y, 35]] }
   }),
 )
+for (const [op, note] of ['sum', 'maximum'].entries())
+  for (const along of [0, 1])
+    uneven.push(
+      unevenCheck('reduce', `${note} along ${along}`, (desk, per) => {
+        const [x, y, sums] = [desk.put(floats(15, 4)), desk.take(5), desk.bytes(40)]
+        const [rows, n] = along === 0 ? [5, 3] : [3, 5]
+        return { words: [op, rows, n, along, per, x, n, 1, y, 1 - along, along, sums], made: [[y, 5]] }
+      }),
+    )
 for (const [kind, note] of ['lstm', 'gru'].entries()) {
   const gates = 5 * (kind === 0 ? 4 : 3) * 3
   uneven.push(

@@ -133,6 +133,11 @@ it('skips what it is told to, and takes other tables by name', async () => {
   const model = await createModel({ ...sizes, tied: false })
   const report = await quantize(model, 'q4', { skip: ['unembed.w', 'blocks.0.attn.*'], tables: [] })
   expect(report.rows.map((r) => r.path)).toEqual(['embed.w', 'blocks.0.mlp.w_in', 'blocks.0.mlp.w_out'])
+  // kept parameters count in both sums, 4 bytes a number
+  const kept = report.kept.reduce((n, path) => n + 4 * (model.parameters.get(path)?.size ?? Number.NaN), 0)
+  expect(kept).toBeGreaterThan(0)
+  expect(report.bytes).toBe(report.rows.reduce((n, r) => n + r.bytes, kept))
+  expect(report.bytesBefore).toBe(report.rows.reduce((n, r) => n + 4 * r.shape[0] * r.shape[1], kept))
   const embed = model.parameters.get('embed.w')
   expect(embed && packedParts(embed)?.attrs.outAxis).toBe(1)
   expect((await model([[1, 2]]).data()).every(Number.isFinite)).toBe(true)
