@@ -54,6 +54,7 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
     return new Promise(() => {})
   }
   const chosen = chooseCases(cases, options.pattern, options.quick)
+  const left = chooseCases(cases, options.pattern, false).length - chosen.length
   const ours = chooseMakers('backend', backends, options.backends)
   const theirs = chooseMakers('peer', peers, options.peers)
   if (ours.length + theirs.length === 0) throw new UsageError('no backend and no peer is left to measure')
@@ -64,6 +65,8 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
   const tooMany = threads.filter((n) => n > cores)
   if (tooMany.length > 0)
     line(`--threads ${tooMany.join(',')}: there are ${cores} cores here, so these threads share them`)
+
+  if (left > 0 && options.quick) line(`--quick leaves out ${left} of the cases asked for; --list marks them`)
 
   const about = machine()
   const probe = makeProbe()

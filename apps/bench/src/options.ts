@@ -23,8 +23,9 @@ export interface Options {
   readonly help: boolean
 }
 
-export const HELP = `pnpm bench [--quick] [--case PATTERN] [--backend NAME,…] [--peer NAME,…] [--threads N,…] [--json FILE] [--html FILE]
+export const HELP = `pnpm bench [--quick] [--case PATTERN] [--backend NAME,…] [--peer NAME,…] [--threads N,…] [--json FILE] [--html FILE] [--weights FOLDER]
 pnpm bench --page [--port N]
+pnpm bench --list
 
   --quick         within five minutes on two cores
   --case PATTERN  cases whose name contains PATTERN; with a star, cases that match it whole: --case 'gemm/*'
@@ -32,7 +33,7 @@ pnpm bench --page [--port N]
   --peer …        names, or none
   --threads N,…   default: 1 and the number of cores
   --json FILE     { machine, versions, rows }
-  --html FILE     the same as bars, default .bench/result.html
+  --html FILE     a page of bars, roofline and curves, default .bench/result.html; the table goes to .bench/result.md
   --weights FOLDER  where minilm/ is (all-MiniLM-L6-v2), default $HEED_WEIGHTS or ~/.cache/heed-weights
   --page          serve a page that measures in your browser, at --port N, default 4173
   --list          what there is

@@ -226,6 +226,6 @@ function verdict(
   const say = (judgement: string): [number, string] => [percentile, `${judgement}: ${count}.${few}`]
   if (percentile >= 0.95) return say('The ranking holds up')
   if (percentile >= 0.75) return say('The ranking is somewhat better than chance; read it with care')
-  if (percentile > 0.25) return say('The ranking is no better than chance; do not rely on it')
+  if (percentile > 0.05) return say('The ranking is no better than chance; do not rely on it')
   return say('The ranking is worse than chance; do not rely on it')
 }

@@ -79,4 +79,7 @@ test('what cannot be asked is refused', async () => {
     gradientTimesInput(run, { target: mean(run.get('embed')), at: 'blocks.0.attn.z' }),
   ).rejects.toThrow(/expected \[batch, position, dModel\]/)
   await expect(gradientTimesInput(run, {} as never)).rejects.toThrow(/target is missing/)
+  await expect(gradientTimesInput(run, { target: ' Mary' as never })).rejects.toThrow(
+    /the target is {2}Mary, expected a scalar such as run.logit/,
+  )
 })

@@ -61,7 +61,7 @@ export async function gradientTimesInput(
   const target = typeof options.target === 'function' ? options.target(run) : options.target
   if (target?.size !== 1)
     throw new InterpretError(
-      `gradientTimesInput: the target is ${target ? `[${target.shape.join(', ')}]` : 'missing'}, expected a scalar such as run.logit(' Mary')`,
+      `gradientTimesInput: the target is ${target?.shape ? `[${target.shape.join(', ')}]` : (target ?? 'missing')}, expected a scalar such as run.logit(' Mary')`,
     )
   const input = run.get(at)
   if (input.rank !== 3)

@@ -119,9 +119,9 @@ it('prints a table', async () => {
     [PARTS]: { w: tensor([[1], [0.3], [0.5]]), b: tensor([0]) },
   })
   const report = await quantize(layer, 'int8')
-  expect(`${report}`).toBe(`parameter   shape  rms error    worst  before   after
-w           3×1      0.347 %  0.394 %  0.0 kB  0.1 kB
-all (int8)           0.347 %           0.0 kB  0.1 kB
+  expect(`${report}`).toBe(`parameter   shape  rms error  worst of max  before   after
+w           3×1      0.347 %       0.394 %  0.0 kB  0.1 kB
+all (int8)           0.347 %                0.0 kB  0.1 kB
 1 parameter kept in f32`)
   expect(report.rows).toHaveLength(1)
   expect(parameters(layer).get('w')?.shape).toEqual([3, 1])

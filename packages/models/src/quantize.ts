@@ -156,7 +156,7 @@ function table(r: Omit<QuantizeReport, 'toString'>): string {
     n < 1e5 ? `${(n / 1e3).toFixed(1)} kB` : `${(n / 1e6).toFixed(n < 1e7 ? 2 : 1)} MB`
   const percent = (x: number): string => `${(100 * x).toPrecision(3)} %`
   const lines = [
-    ['parameter', 'shape', 'rms error', 'worst', 'before', 'after'],
+    ['parameter', 'shape', 'rms error', 'worst of max', 'before', 'after'],
     ...r.rows.map((x) => [
       x.path,
       x.shape.join('×'),

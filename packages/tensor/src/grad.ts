@@ -34,6 +34,7 @@ export function grad(
   const losses = Array.isArray(loss) ? (loss as readonly Tensor[]) : [loss as Tensor]
   const seeds = seedsFor(losses, options.seed)
   for (const w of wrt) {
+    if (!w?.node) throw new GradError(`grad: '${w}' is no tensor; pass values, such as run.get('${w}')`)
     if (w.lookOnly)
       throw new GradError(
         `grad: ${w.lookOnly} is a slice for looking; differentiate the whole: run.get('${w.name ?? ''}')`,

@@ -77,7 +77,9 @@ function walk(container: PartsRecord | unknown[], prefix: string, visit: Visit):
 }
 function walkModule(model: HasParts, what: string, visit: Visit): void {
   if (!hasParts(model))
-    throw new ValueError(`${what}: expected a module (a callable with parts), got ${typeof model}`)
+    throw new ValueError(
+      `${what}: expected a module (a callable with parts), got ${(model as unknown) instanceof Promise ? 'a promise: await it' : typeof model}`,
+    )
   walk(model[PARTS], '', visit)
 }
 

@@ -14,6 +14,7 @@ import {
   logicalAnd,
   matmul,
   mul,
+  parameters,
   pick,
   randomKey,
   randomNormal,
@@ -402,4 +403,18 @@ describe('where a run runs', () => {
     await realize([b], { backend: two })
     near(await flat(b), [4, 6, 8])
   })
+})
+
+it('says what was meant by natural slips', async () => {
+  const run = await trace(model, x)
+  expect(() => run.get('blocks.1.attn.pattern', { heads: 1 } as never)).toThrow(
+    "get('blocks.1.attn.pattern'): 'heads' is unknown; use head, query",
+  )
+  expect(() => grad(sum(run.get('logits')), ['blocks.1.attn.z' as never])).toThrow(
+    "grad: 'blocks.1.attn.z' is no tensor; pass values, such as run.get('blocks.1.attn.z')",
+  )
+  await expect(
+    trace(model, x, { edit: { at: 'blocks.1.attn.z', op: 'scale', value: 0 } as never }),
+  ).rejects.toThrow(/edit at at: .* got string; edits as data come in a list/)
+  expect(() => parameters(Promise.resolve(model) as never)).toThrow(/got a promise: await it/)
 })

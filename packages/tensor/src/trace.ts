@@ -71,6 +71,9 @@ export class Run<I = unknown> {
    */
   get<const S extends string>(name: Check<S>, look?: Look): Tensor {
     const full = canonicalTap(name)
+    for (const key of Object.keys(look ?? {}))
+      if (key !== 'head' && key !== 'query')
+        throw new TapError(`get('${name}'): '${key}' is unknown; use head, query`)
     const plain = this.context.taps.get(full)
     if (plain) return look ? marked(cutTap(plain, full, look), full) : plain
     const room = this.context.rooms.get(full)
@@ -139,7 +142,9 @@ function editEntries(edit: Edits | undefined): [string, EditFn][] {
   if (Array.isArray(edit)) return (edit as readonly JsonEdit[]).map((e) => [e.at, compileEdit(e)])
   return Object.entries(edit as EditMap).map(([glob, f]) => {
     if (typeof f !== 'function')
-      throw new TapError(`edit at ${glob}: expected a function from tensor to tensor, got ${typeof f}`)
+      throw new TapError(
+        `edit at ${glob}: expected a function from tensor to tensor, got ${typeof f}; edits as data come in a list`,
+      )
     return [glob, f]
   })
 }
