@@ -16,6 +16,7 @@ import { chooseCases, chooseMakers, groupsOf, threadCounts } from './plan.js'
 import { makeProbe } from './probe.js'
 import { type ResultFile, resultFile } from './result.js'
 import { serve } from './serve.js'
+import { settled } from './settled.js'
 import { summary } from './statistics.js'
 import { aboutLines, caseLines, markdown } from './table.js'
 import type { Maker, Runner } from './work.js'
@@ -82,7 +83,10 @@ async function bench(options: Options, argv: readonly string[], io: Io): Promise
   const reads: number[] = []
   for (const group of groupsOf(chosen)) {
     reads.push(probe.gigabytes())
-    const measured = await measureCases(group, runners, options.quick ? quickPace : fullPace, probe)
+    const measured = await measureCases(group, runners, options.quick ? quickPace : fullPace, probe, {
+      step: async () => {},
+      settle: settled,
+    })
     results.push(...measured)
     for (const result of measured) line(`\n${caseLines(result).join('\n')}`)
   }

@@ -158,6 +158,23 @@ test('a watcher hears of every step, and ends the measurement by throwing', asyn
   expect(free).toHaveBeenCalledOnce()
 })
 
+test('the machine settles before every sample of several threads, and is not waited for by one', async () => {
+  const order: string[] = []
+  const told = (name: string, threads: number): Runner => ({
+    ...runner(name, [4, 6], () => void order.push(name)),
+    threads,
+  })
+  await measureCase(sum, [told('one', 1), told('two', 2)], pace, probe, {
+    step: async () => {},
+    settle: async () => void order.push('settle'),
+  })
+  const sampled = order.slice(order.indexOf('settle') - 1)
+  expect(sampled.filter((what) => what === 'settle')).toHaveLength(pace.rounds)
+  sampled.forEach((what, i) => {
+    if (what === 'settle') expect(sampled[i + 1]).toBe('two')
+  })
+})
+
 test('what is much slower has one sample once the time is used up, the others three', async () => {
   const timed = (name: string, ms: number): Runner => ({
     name,

@@ -73,6 +73,8 @@ const PATIENCE = { budgets: 3, rounds: 3 }
 export interface Watcher {
   /** Called before every step, with its name; throwing ends the measurement. */
   step(what: string): Promise<void>
+  /** Called before every sample of a runner of several threads: may wait until the threads of the others sleep. */
+  settle?(): Promise<void>
 }
 
 /** Cases that are measured in one go, so that a noisy minute hits all of them: see `Case.base`. */
@@ -141,6 +143,7 @@ export async function measureCases(
         await watcher.step(`${who(e)}: round ${round + 1}`)
         try {
           await e.runner.enter?.()
+          if (e.runner.threads > 1) await watcher.settle?.()
           e.peaks.push(probe.gflops())
           e.times.push(await sample(e, pace))
         } catch (error) {
