@@ -5,7 +5,7 @@
 import { activateRow } from './activations'
 import { TILE_COLS, TILE_ROWS, largeTile } from './tile'
 import { packPanels, packRows, panelBytes } from './pack'
-import { LONG, addRow, longRowTimes, rowDots, rowPanels, rowTimes } from './vector'
+import { SUMS, addRow, rowDots, rowPanels, rowPieces } from './vector'
 
 // Blocks: a panel of B (DEPTH × TILE_COLS) stays in L1, a block of A (ROWS × DEPTH) in L2, a block of B (DEPTH × COLS) in L2 or L3.
 // ROWS is a multiple of both tile heights, COLS of both widths.
@@ -67,12 +67,12 @@ function evenBlock(size: i32, limit: i32): i32 {
   return (size + parts - 1) / parts
 }
 
-/** Bytes of scratch that one thread needs for blocks of these sizes, whatever the strides: about 1.5 MB at most, or 4·k for one row. */
+/** Bytes of scratch that one thread needs for blocks of these sizes, whatever the strides: about 1.5 MB at most, or one row and its sums. */
 export function matmulScratch(m: i32, n: i32, k: i32): usize {
   if (m <= 0 || n <= 0 || k <= 0) return 0
   const kc = evenBlock(k, DEPTH)
   const blocks = panelBytes(kc, min(n, COLS), TILE_COLS) + <usize>min(m, ROWS) * <usize>kc * 4 + TILE_BYTES
-  return max(blocks, <usize>k * 4 + 64)
+  return max(blocks, <usize>k * 4 + SUMS)
 }
 
 /** Ends m rows of n columns at c, `row` floats apart: bias, activation, residual (laid out as c); 0 for none. */
@@ -105,10 +105,7 @@ function thin(p: Product, m: i32, n: i32, a: usize, b: usize, c: usize, scratch:
   }
   if (p.packed) rowPanels(n, p.k, a, b, c)
   else if (p.bRow == 1) rowDots(n, p.k, a, b, <usize>p.bCol << 2, c)
-  else if (p.n > LONG) {
-    memory.fill(c, 0, <usize>n << 2)
-    longRowTimes(n, p.k, a, b, <usize>p.bRow << 2, c)
-  } else rowTimes(n, p.k, a, b, <usize>p.bRow << 2, c, 0)
+  else rowPieces(n, p.k, a, b, <usize>p.bRow << 2, c, scratch + (<usize>p.k << 2))
   return true
 }
 

@@ -5,9 +5,13 @@ import { TILE_COLS, fma } from './tile'
 /** Bytes of a row of a panel. */
 // @ts-ignore: decorator
 @inline const ROW: usize = TILE_COLS * 4
-/** Rows longer than this are walked from end to end instead of in columns. */
+/** Columns of which `rowPieces` makes the sums at once; four rows of sums, which stay in L1. */
 // @ts-ignore: decorator
-@inline export const LONG: i32 = 160
+@inline const PIECE: i32 = 512
+// @ts-ignore: decorator
+@inline const SUM: usize = PIECE * 4
+// @ts-ignore: decorator
+@inline export const SUMS: usize = 4 * SUM
 
 // @ts-ignore: decorator
 @inline export function sum4(v: v128): f32 {
@@ -159,60 +163,76 @@ function put(c: usize, n: i32, v: v128): void {
   else if (n > 0) storePart(c, n, v)
 }
 
-/** c[j] += Σ a[k]·b[k·bRow + j]: four rows of B at a time, read from end to end, for rows too long to walk in columns. */
-export function longRowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize): void {
-  const whole = cols & ~3
-  let k = 0
-  for (; k + 4 <= depth; k += 4) {
-    const x0 = v128.load32_splat(a)
-    const x1 = v128.load32_splat(a, 4)
-    const x2 = v128.load32_splat(a, 8)
-    const x3 = v128.load32_splat(a, 12)
-    let p0 = b
-    let p1 = p0 + bRow
-    let p2 = p1 + bRow
-    let p3 = p2 + bRow
-    let out = c
-    for (let j = 0; j < whole; j += 4) {
-      const even = fma(x0, v128.load(p0), v128.load(out))
-      const odd = f32x4.mul(x1, v128.load(p1))
-      v128.store(out, f32x4.add(fma(x2, v128.load(p2), even), fma(x3, v128.load(p3), odd)))
-      out += 16
-      p0 += 16
-      p1 += 16
-      p2 += 16
-      p3 += 16
-    }
-    for (let j = whole; j < cols; j++) {
-      const sum = load<f32>(a) * load<f32>(p0) + load<f32>(a, 4) * load<f32>(p1)
-      store<f32>(out, load<f32>(out) + sum + load<f32>(a, 8) * load<f32>(p2) + load<f32>(a, 12) * load<f32>(p3))
-      out += 4
-      p0 += 4
-      p1 += 4
-      p2 += 4
-      p3 += 4
-    }
-    a += 16
-    b += 4 * bRow
+/** y[i] += x·row[i] for n floats; of the last four of y all are written. */
+function addMultiple(n: i32, x: v128, row: usize, y: usize): void {
+  for (; n >= 4; n -= 4) {
+    v128.store(y, fma(x, v128.load(row), v128.load(y)))
+    row += 16
+    y += 16
   }
-  for (; k < depth; k++) {
-    const x = load<f32>(a)
-    for (let j = 0; j < cols; j++) {
-      const at = <usize>j << 2
-      store<f32>(c + at, load<f32>(c + at) + x * load<f32>(b + at))
+  if (n > 0) v128.store(y, fma(x, loadPart(row, n), v128.load(y)))
+}
+
+/** Four neighbours of the sum at s: two more rows of B, at p and q. */
+// @ts-ignore: decorator
+@inline function addTwo(s: usize, x: v128, p: usize, y: v128, q: usize): void {
+  v128.store(s, fma(y, v128.load(q), fma(x, v128.load(p), v128.load(s))))
+}
+
+/**
+ * c[j] = Σ a[k]·b[k·bRow + j] for cols columns (bRow in bytes): eight rows of B at a time are read in long pieces, since memory
+ * likes several streams. The sums lie in `sums` (SUMS bytes), every fourth k has one of its own as in `rowPanels`: packed or not,
+ * the results have the same bits.
+ */
+export function rowPieces(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize, sums: usize): void {
+  for (; cols > 0; cols -= PIECE) {
+    const n = min(cols, PIECE)
+    const whole = <usize>(n & ~3) << 2
+    memory.fill(sums, 0, SUMS)
+    let row = b
+    let pa = a
+    let k = depth
+    for (; k >= 8; k -= 8) {
+      const x0 = v128.load32_splat(pa)
+      const x1 = v128.load32_splat(pa, 4)
+      const x2 = v128.load32_splat(pa, 8)
+      const x3 = v128.load32_splat(pa, 12)
+      const y0 = v128.load32_splat(pa, 16)
+      const y1 = v128.load32_splat(pa, 20)
+      const y2 = v128.load32_splat(pa, 24)
+      const y3 = v128.load32_splat(pa, 28)
+      let p = row
+      let q = row + 4 * bRow
+      let s = sums
+      for (const end = sums + whole; s < end; s += 16) {
+        addTwo(s, x0, p, y0, q)
+        addTwo(s + SUM, x1, p + bRow, y1, q + bRow)
+        addTwo(s + 2 * SUM, x2, p + 2 * bRow, y2, q + 2 * bRow)
+        addTwo(s + 3 * SUM, x3, p + 3 * bRow, y3, q + 3 * bRow)
+        p += 16
+        q += 16
+      }
+      for (let r = 0; r < 8 && n & 3; r++) addMultiple(n & 3, v128.load32_splat(pa + (r << 2)), p + r * bRow, s + (r & 3) * SUM)
+      row += 8 * bRow
+      pa += 32
     }
-    a += 4
-    b += bRow
+    for (let r = 0; r < k; r++) {
+      addMultiple(n, v128.load32_splat(pa), row, sums + (r & 3) * SUM)
+      row += bRow
+      pa += 4
+    }
+    // the order of sum4
+    for (let j = 0; j < n; j += 4) {
+      const s = sums + (j << 2)
+      put(c, n - j, f32x4.add(f32x4.add(v128.load(s), v128.load(s, SUM)), f32x4.add(v128.load(s, 2 * SUM), v128.load(s, 3 * SUM))))
+      c += 16
+    }
+    b += PIECE * 4
   }
 }
 
 /** c[j] (+)= Σ a[k]·b[k·bRow + j] for j < cols (bRow in bytes): 32 columns at a time, so 8 sums hide the latency of the adder. */
 export function rowTimes(cols: i32, depth: i32, a: usize, b: usize, bRow: usize, c: usize, acc: i32): void {
-  if (cols > LONG) {
-    if (!acc) memory.fill(c, 0, <usize>cols << 2)
-    longRowTimes(cols, depth, a, b, bRow, c)
-    return
-  }
   let j = 0
   for (; j + 32 <= cols; j += 32) {
     let s0 = f32x4.splat(0)
