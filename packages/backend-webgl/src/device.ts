@@ -101,6 +101,11 @@ export class Device {
   private readonly vao: WebGLVertexArrayObject
   private many: WebGLFramebuffer | null = null
   private targets = 0
+  private wasLost = false
+  private isDisposed = false
+  private readonly onLoss = (): void => {
+    this.wasLost = true
+  }
   /** Bytes of textures in use. */
   bytesInUse = 0
 
@@ -110,6 +115,7 @@ export class Device {
   ) {
     this.vertex = this.shader(gl.VERTEX_SHADER, VERTEX)
     this.vao = gl.createVertexArray()
+    gl.canvas.addEventListener('webglcontextlost', this.onLoss)
   }
 
   get counts(): DeviceCounts {
@@ -129,9 +135,14 @@ export class Device {
     return 2 ** bits * height * 4 * formats[format].bytes
   }
 
-  /** @throws BackendError when the context is lost */
+  /** A browser may give a lost context back later: empty, without anything of ours. */
+  private get lost(): boolean {
+    return this.wasLost || this.gl.isContextLost()
+  }
+  /** @throws BackendError when the context is lost, or nothing of ours is there any more */
   alive(): void {
-    if (this.gl.isContextLost())
+    if (this.isDisposed) throw new BackendError('webgl: the backend was disposed; make a new one')
+    if (this.lost)
       throw new BackendError(
         'webgl: the WebGL context is lost (the GPU was reset, or the page took too much of it) and with it every tensor that lay there; make a new backend with webgl() and load again',
       )
@@ -183,7 +194,7 @@ export class Device {
     if (--texture.users > 0) return
     this.live--
     this.bytesInUse -= texture.bytes
-    if (this.gl.isContextLost() || this.pooledBytes + texture.bytes > MAX_POOLED_BYTES) {
+    if (this.lost || this.pooledBytes + texture.bytes > MAX_POOLED_BYTES) {
       this.destroy(texture)
       return
     }
@@ -393,6 +404,8 @@ export class Device {
   /** Deletes everything, textures in use too. */
   dispose(): void {
     const { gl } = this
+    this.isDisposed = true
+    gl.canvas.removeEventListener('webglcontextlost', this.onLoss)
     for (const texture of [...this.all]) this.destroy(texture)
     this.pool.clear()
     this.pooled = 0

@@ -11,6 +11,7 @@ import {
   type TypedArray,
   tensor,
   tensorOf,
+  ValueError,
 } from '@heed/tensor'
 import { deviceOf, WebglBuffer } from './backend.js'
 import type { Device, Texture } from './device.js'
@@ -21,6 +22,7 @@ import { Plan } from './plan.js'
 export interface TfjsTensor {
   readonly shape: readonly number[]
   readonly dtype: string
+  readonly isDisposed?: boolean
   dataToGPU(options: { customTexShape: [number, number] }): {
     texture?: WebGLTexture
     tensorRef: { dispose(): void }
@@ -37,6 +39,8 @@ export interface ExchangeOptions {
   backend?: Backend
 }
 
+/** Programs of TensorFlow.js read no array of more axes. */
+const MAX_TFJS_RANK = 6
 const DTYPES: Readonly<Record<string, DType>> = { float32: 'f32', int32: 'i32', bool: 'bool' }
 
 /** A graph of one node. */
@@ -60,14 +64,19 @@ function runOne(device: Device, op: string, from: Spec, to: Spec, texture: Textu
  * A tensor with the values of one of TensorFlow.js, which stays its owner's. On the GPU where the default backend is
  * `webgl()` and tfjs computes in the same context; through an array otherwise.
  *
- * @throws DTypeError for complex64 and string
+ * @throws DTypeError for complex64 and string, ValueError for a tensor that was disposed, or what is none
  */
 export async function fromTfjs(x: TfjsTensor, options: ExchangeOptions = {}): Promise<Tensor> {
+  if (typeof x?.dataToGPU !== 'function')
+    throw new ValueError('fromTfjs: expected a tensor of TensorFlow.js; for arrays there is tensor()')
+  if (x.isDisposed) throw new ValueError('fromTfjs: the tensor was disposed; hand it over before')
   const dtype = DTYPES[x.dtype]
   if (!dtype)
     throw new DTypeError(`fromTfjs: the tensor is ${x.dtype}; float32, int32 and bool can be handed over`)
   const backend = options.backend ?? getBackend()
   const device = deviceOf(backend)
+  // tfjs waits for ever for what lay in a lost context
+  device?.alive()
   const shape = [...x.shape]
   // half floats lie as bits here, which tfjs cannot read
   const here = device && backend.precision === 'f32' ? onThisContext(x, device) : null
@@ -125,20 +134,24 @@ function onThisContext(x: TfjsTensor, device: Device): { texture: Texture; dispo
  * A tensor of TensorFlow.js with the values of x, which its caller disposes: `toTfjs(x, tf)`. f32 and i32 stay on the GPU
  * where both compute in one context (tfjs holds whole numbers as float32: exact up to 2²⁴); through an array otherwise.
  *
- * @throws DTypeError for dtypes that tfjs lacks
+ * @throws DTypeError for dtypes that tfjs lacks, ValueError where tf is not its module
  */
 export async function toTfjs<T>(x: Tensor, tf: TfjsModule<T>, options: ExchangeOptions = {}): Promise<T> {
+  if (typeof tf?.backend !== 'function' || typeof tf.tensor !== 'function')
+    throw new ValueError('toTfjs: pass the module of TensorFlow.js: toTfjs(x, tf)')
   const name = Object.keys(DTYPES).find((n) => DTYPES[n] === x.dtype)
   if (!name) throw new DTypeError(`toTfjs: the tensor is ${x.dtype}; cast it to f32, i32 or bool`)
   const make = tf.tensor as unknown as (values: object, shape: number[], dtype: string) => T
   const backend = options.backend ?? getBackend()
   const device = deviceOf(backend)
+  device?.alive()
   await realize([x], { backend })
   const held = x.value?.device
   const shared = (tf.backend() as { gpgpu?: { gl: unknown } }).gpgpu?.gl === device?.gl
   // what is above a texture, or small enough to be handed through, lies on the host
   const texture = held?.backend === backend ? (held.buffer as WebglBuffer).texture : null
-  if (device && shared && texture && backend.precision === 'f32' && x.size > 0 && x.dtype !== 'bool') {
+  const fits = x.size > 0 && x.shape.length <= MAX_TFJS_RANK && x.dtype !== 'bool'
+  if (device && shared && texture && backend.precision === 'f32' && fits) {
     const spec: Spec = { shape: x.shape, dtype: x.dtype }
     const floats = runOne(
       device,

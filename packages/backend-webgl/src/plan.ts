@@ -387,6 +387,8 @@ export class Plan {
         for (const s of step.inputs) if (slots[s].last === at) drop(s)
         for (const s of step.outs) if (slots[s].last === at) drop(s)
       })
+      // a loss between draws is silent
+      device.alive()
       return this.outputs.map((slot) => {
         const texture = textureOf(slot)
         texture.users++
