@@ -83,7 +83,26 @@ export const apps = {
   },
   goldens: {
     description: 'Runs the reference collections against Heed',
-    imports: ['tensor', 'nn', 'attention', 'tokenizer', 'weights', 'models', 'train', 'backend-cpu'],
+    imports: [
+      'tensor',
+      'nn',
+      'attention',
+      'tokenizer',
+      'weights',
+      'models',
+      'train',
+      'backend-cpu',
+      'backend-webgl',
+    ],
+    // the page's, then those of scripts/chromium.ts, which is built in and leaves them where they are
+    dependencies: {
+      '@tensorflow/tfjs-backend-webgl': '4.22.0',
+      '@tensorflow/tfjs-core': '4.22.0',
+      '@sparticuz/chromium': '153.0.0',
+      playwright: '1.65.1',
+    },
+    // no declarations: nobody imports it, and it reaches into scripts/
+    build: 'tsup src/index.ts --config ../../tsup.config.json && vite build --logLevel warn',
     node: true,
   },
   'browser-check': {

@@ -35,7 +35,7 @@ export function arrowErrors(
       const test = isTest(module.path)
       if (specifier.startsWith('.')) {
         const target = relative('/', resolve('/', module.path, '..', specifier))
-        if (test && target.startsWith('scripts/')) continue // shared helpers of tests
+        if ((test || isApp) && target.startsWith('scripts/')) continue // shared helpers of what is not published
         if (!target.startsWith(`${home}/`))
           errors.push(`${at} reaches out of ${home} with '${specifier}': import the package by its name`)
         else if (!test && isTest(target.replace(/\.js$/, '.ts')))

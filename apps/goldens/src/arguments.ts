@@ -1,5 +1,5 @@
 // Reads the command line of `pnpm goldens`. Unknown options are errors: nothing is silently ignored.
-import { UsageError } from './find.js'
+import { UsageError } from './errors.js'
 
 export interface Arguments {
   dirs: string[]
@@ -10,7 +10,9 @@ export interface Arguments {
 }
 
 /** Names that --backend takes; the first is the default. */
-export const backends = ['cpu', 'reference', 'reference-f64'] as const
+export const backends = ['cpu', 'reference', 'reference-f64', 'webgl'] as const
+/** Whether a backend runs in a page of Chromium, and the collections with it. */
+export const inBrowser = (backend: string): boolean => backend === 'webgl'
 const CPU = /^cpu(?:-(baseline|relaxed))?(?:\/([1-9]\d{0,2}))?$/
 
 /** Build and threads that a name of the CPU backend asks for, or null when it is another backend's. */
@@ -30,7 +32,7 @@ prints one line a case: status, id, worst error, tolerance, reason. Exit code 1 
 
   --only PATTERN   cases whose id, or collection/id, matches; only * and ? are special; repeatable
   --backend NAME   ${backends.join(', ')} (default ${backends[0]}); cpu-baseline and cpu-relaxed name the build,
-                   and cpu/2 or cpu-baseline/2 the threads
+                   and cpu/2 or cpu-baseline/2 the threads; webgl runs the collections in a headless Chromium
   --json           [{ collection, case, status, error, tolerance, reason }] and nothing else
   --help           this text`
 

@@ -1,4 +1,6 @@
 // What a golden case is, and the one comparison that every adapter uses. Nothing here knows a format.
+import type { Backend } from '@heed/tensor'
+import type { Files } from './files.js'
 
 /** How one case went. `error` and `tolerance` belong to the same element, so `pass` means error ≤ tolerance. */
 export interface Outcome {
@@ -17,15 +19,18 @@ export interface GoldenCase {
   run(): Promise<Outcome>
 }
 
-/** A folder with a golden.json: `dir` is absolute, `golden` the parsed file. */
+/** A folder with a golden.json: `dir` is its place, `golden` the parsed file. */
 export interface Collection {
   dir: string
   golden: Record<string, unknown>
 }
 
 export interface Options {
-  /** Name of the backend that was asked for with --backend. */
-  backend: string
+  /** The backend that was asked for with --backend, opened on the first call and disposed of after the collection. */
+  backend(): Promise<Backend>
+  files: Files
+  /** The place of the real weights, a folder for each model. */
+  weights: string
 }
 
 /** One file per format exports this as `cases`. Whatever it throws becomes a failing row. */

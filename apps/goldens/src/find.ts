@@ -1,6 +1,7 @@
 // Finds collections: folders with a golden.json at, below or (when there is none) above a folder.
-import { readdir, readFile, realpath, stat } from 'node:fs/promises'
+import { readdir, realpath, stat } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
+import { UsageError } from './errors.js'
 
 /** A folder with a golden.json, seen from the folder that was asked for. */
 export interface Found {
@@ -10,11 +11,6 @@ export interface Found {
   name: string
   /** When a folder inside the collection was asked for: its path below the collection. Only its cases count. */
   under?: string
-}
-
-/** Bad arguments: printed as one line, exit code 2. */
-export class UsageError extends Error {
-  override name = 'UsageError'
 }
 
 const manifest = 'golden.json'
@@ -57,16 +53,4 @@ export async function findCollections(asked: string): Promise<Found[]> {
     if (dir === dirname(dir)) break
   }
   throw new UsageError(`${asked}: no ${manifest} at, below or above this folder`)
-}
-
-/** The parsed golden.json, checked for what the runner itself needs. */
-export async function readManifest(dir: string): Promise<Record<string, unknown> & { format: string }> {
-  const path = join(dir, manifest)
-  const value: unknown = JSON.parse(await readFile(path, 'utf8'))
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw new Error(`${path}: not an object`)
-  const golden = value as Record<string, unknown>
-  const { format } = golden
-  if (typeof format !== 'string') throw new Error(`${path}: 'format' is not a string`)
-  return { ...golden, format }
 }

@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { AdapterTable } from './adapters.js'
 import type { Collection, GoldenCase, Options, Outcome } from './case.js'
 import { main } from './main.js'
-import type { AdapterTable, Row } from './run.js'
+import type { Row } from './run.js'
 
 let root = ''
 beforeEach(async () => {
@@ -26,13 +27,16 @@ const outcomes: Record<string, Outcome> = {
   'y/bad': { status: 'fail', error: Infinity, tolerance: 1, reason: 'got 2' },
   'y/later': { status: 'unsupported', reason: 'not built' },
 }
-const given: Options[] = []
 const adapters: AdapterTable = {
   toy: async () => ({
     async *cases({ golden }: Collection, options: Options): AsyncGenerator<GoldenCase> {
-      given.push(options)
       for (const id of (golden.cases as string[] | undefined) ?? Object.keys(outcomes))
         yield { id, run: async () => outcomes[id] ?? Promise.reject(new Error(`no ${id}\nat line 2`)) }
+      if (golden.asks)
+        yield {
+          id: 'backend',
+          run: async () => ({ status: 'pass', reason: (await options.backend()).name }),
+        }
     },
   }),
   broken: async () => {
@@ -110,17 +114,19 @@ describe('pnpm goldens', () => {
       '',
       'a: 2 pass, 1 fail, 1 unsupported',
       'b/c: 1 pass, 0 fail, 0 unsupported',
+      'backend: cpu',
       'total: 3 pass, 1 fail, 1 unsupported',
       '',
     ])
   })
 
   it('exits 0 when nothing fails, unsupported or not, and hands the backend on', async () => {
-    await put('a/golden.json', { format: 'toy', version: 1, cases: ['x/good', 'y/later'] })
-    expect((await run('a', '--backend', 'reference')).code).toBe(0)
-    expect(given.at(-1)).toEqual({ backend: 'reference' })
-    expect((await run('a')).code).toBe(0)
-    expect(given.at(-1)).toEqual({ backend: 'cpu' })
+    await put('a/golden.json', { format: 'toy', version: 1, cases: ['x/good', 'y/later'], asks: true })
+    for (const name of ['reference', 'cpu']) {
+      const { code, rows } = await run('a', '--backend', name, '--json')
+      expect(code).toBe(0)
+      expect(rows().at(-1)?.reason).toMatch(new RegExp(`^${name}`))
+    }
   })
 
   it('filters by id and by collection/id', async () => {

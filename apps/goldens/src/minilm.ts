@@ -1,10 +1,7 @@
 // Adapter of the real weights: all-MiniLM-L6-v2 as sentence vectors, attention and hidden states of real sentences. The
 // weights are not in the repository: they lie where the collection's fetch script puts them.
-import { readFile, stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
-import { basename, dirname, join } from 'node:path'
 import { loadModel, sentenceVector, type TextModel, type TextRun } from '@heed/models'
-import type { Tensor } from '@heed/tensor'
+import { setBackend, type Tensor } from '@heed/tensor'
 import { openWeights, type Weights } from '@heed/weights'
 import {
   type Collection,
@@ -16,6 +13,7 @@ import {
   unsupported,
   wholeCollection,
 } from './case.js'
+import { readJson } from './files.js'
 
 // of the collection's README
 const tolerance = { embeddings: 1e-5, attentions: 1e-5, hidden: 1e-4 }
@@ -27,12 +25,6 @@ interface Expected {
   /** Tokens that are read of a sentence. */
   max_length: number
 }
-
-const isFolder = (path: string) =>
-  stat(path).then(
-    (s) => s.isDirectory(),
-    () => false,
-  )
 
 async function ids(
   model: TextModel,
@@ -57,20 +49,25 @@ function cosines(rows: Float32Array, n: number): Float32Array {
   })
 }
 
-export async function* cases({ dir }: Collection, _options: Options): AsyncGenerator<GoldenCase> {
-  const name = basename(dir)
+export async function* cases({ dir }: Collection, options: Options): AsyncGenerator<GoldenCase> {
+  const { files } = options
+  const name = files.nameOf(dir)
   if (name !== 'minilm') {
     yield unsupported(wholeCollection, `no adapter for the real weights '${name}' yet`)
     return
   }
-  const folder = join(process.env.HEED_WEIGHTS ?? join(homedir(), '.cache', 'heed-weights'), name)
-  if (!(await isFolder(folder))) {
-    const script = join(dirname(dir), 'fetch.sh')
-    yield unsupported(wholeCollection, `the weights are not at ${folder}; bash ${script} ${name}`)
+  const folder = files.at(options.weights, name)
+  if (!(await files.exists(folder))) {
+    yield unsupported(
+      wholeCollection,
+      `the weights are not in ~/.cache/heed-weights, nor in $HEED_WEIGHTS: bash fetch.sh ${name}, beside this folder`,
+    )
     return
   }
-  const expected = JSON.parse(await readFile(join(dir, 'expected.json'), 'utf8')) as Expected
-  const tensors: Weights = await openWeights(join(dir, 'expected.safetensors'))
+  const expected = await readJson<Expected>(files, files.at(dir, 'expected.json'))
+  const tensors: Weights = await openWeights(files.at(dir, 'expected.safetensors'))
+  // the model runs on the backend that is set; without one loadModel would choose
+  setBackend(await options.backend())
   let loaded: Promise<TextModel> | undefined
   const model = (): Promise<TextModel> => {
     loaded ??= loadModel(folder)

@@ -1,7 +1,5 @@
 // Adapter of the format 'models-text': tiny models of Hugging Face with what they compute. A folder is loaded as a user's
 // would be; which families are built is decided by its config.json, never by its name.
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import {
   type BatchInput,
   families,
@@ -28,6 +26,7 @@ import {
   type Run,
   realize,
   reshape,
+  setBackend,
   slice,
   sum,
   type Tensor,
@@ -45,6 +44,7 @@ import {
   outcome,
   unsupported,
 } from './case.js'
+import { type Files, readJson } from './files.js'
 import { widen } from './tolerances.js'
 
 const format = 'models-text'
@@ -77,13 +77,6 @@ interface Expected {
   step?: Record<string, Inputs>
   generation?: Generation[]
 }
-
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )
-const readJson = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T
 
 /** A folder with its expected values and the model, each opened once and when first needed. */
 class Folder {
@@ -432,21 +425,21 @@ function* legacyCases(folder: Folder, files: { config: boolean; weights: boolean
 
 const supported = families.map((f) => f.modelType)
 
-async function* folderCases(dir: string, name: string): AsyncGenerator<GoldenCase> {
-  const config = await readJson<{ model_type?: unknown }>(join(dir, 'config.json'))
+async function* folderCases(files: Files, dir: string, name: string): AsyncGenerator<GoldenCase> {
+  const config = await readJson<{ model_type?: unknown }>(files, files.at(dir, 'config.json'))
   const type = String(config.model_type)
   if (!supported.includes(type)) {
     yield unsupported(name, `model_type '${type}' is not built yet; ${supported.join(' and ')} are`)
     return
   }
-  const expected = await readJson<Expected>(join(dir, 'expected.json'))
-  const tensors = await openWeights(join(dir, 'expected.safetensors'))
+  const expected = await readJson<Expected>(files, files.at(dir, 'expected.json'))
+  const tensors = await openWeights(files.at(dir, 'expected.safetensors'))
   try {
     const folder = new Folder(dir, name, expected, tensors)
     yield* casesOf(folder, name)
     yield* legacyCases(folder, {
-      config: await exists(join(dir, 'config.legacy.json')),
-      weights: await exists(join(dir, 'model.legacy.safetensors')),
+      config: await files.exists(files.at(dir, 'config.legacy.json')),
+      weights: await files.exists(files.at(dir, 'model.legacy.safetensors')),
     })
   } finally {
     await tensors.close()
@@ -488,8 +481,8 @@ function sortTies(scores: Float64Array, result: ArrayLike<number>): Float64Array
   return out
 }
 
-async function* processorCases(file: string): AsyncGenerator<GoldenCase> {
-  const { input_ids: ids, scores, cases } = await readJson<Processors>(file)
+async function* processorCases(files: Files, file: string): AsyncGenerator<GoldenCase> {
+  const { input_ids: ids, scores, cases } = await readJson<Processors>(files, file)
   const number = (v: number | null) => v ?? Number.NEGATIVE_INFINITY
   const ids_ = new Map<string, number>()
   for (const one of cases) {
@@ -527,12 +520,15 @@ async function* processorCases(file: string): AsyncGenerator<GoldenCase> {
   }
 }
 
-export async function* cases({ dir }: Collection, _options: Options): AsyncGenerator<GoldenCase> {
-  const entries = (await readdir(dir, { withFileTypes: true })).sort((a, b) => (a.name < b.name ? -1 : 1))
-  for (const entry of entries) {
-    const path = join(dir, entry.name)
-    if (entry.isDirectory() && (await exists(join(path, 'expected.json'))))
-      yield* folderCases(path, entry.name)
+export async function* cases({ dir }: Collection, options: Options): AsyncGenerator<GoldenCase> {
+  const { files } = options
+  // models run on the backend that is set; without one loadModel would choose
+  setBackend(await options.backend())
+  for (const { name, isFolder } of await files.list(dir)) {
+    const folder = files.at(dir, name)
+    if (isFolder && (await files.exists(files.at(folder, 'expected.json'))))
+      yield* folderCases(files, folder, name)
   }
-  if (await exists(join(dir, 'processors.json'))) yield* processorCases(join(dir, 'processors.json'))
+  const processors = files.at(dir, 'processors.json')
+  if (await files.exists(processors)) yield* processorCases(files, processors)
 }

@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { saveSafetensors } from '@heed/weights'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { adapters } from './adapters.js'
+import { diskFiles } from './disk.js'
 import { findCollections } from './find.js'
 import { type Row, runCollection } from './run.js'
 
@@ -13,7 +15,8 @@ const fixture = fileURLToPath(new URL('../test/fixtures/ops', import.meta.url))
 async function rowsOf(dir: string, backend: string): Promise<Row[]> {
   const [found] = await findCollections(dir)
   const rows: Row[] = []
-  for await (const row of runCollection(found, { backend })) rows.push(row)
+  const options = { backend, files: diskFiles, weights: '', adapters }
+  for await (const row of runCollection(found, options)) rows.push(row)
   return rows
 }
 

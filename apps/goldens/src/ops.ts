@@ -1,7 +1,5 @@
 // Adapter of the format 'ops': values, gradients, gradients inside a room and second derivatives of every op, against
 // float64 expectations. Which function an op is stands in the tables of ops-tensor.ts and ops-layers.ts.
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import {
   add,
   type Backend,
@@ -14,7 +12,6 @@ import {
   tensor,
 } from '@heed/tensor'
 import { openWeights, type ReadTensor, type Weights } from '@heed/weights'
-import { openBackend } from './backend.js'
 import {
   type Collection,
   type Comparison,
@@ -25,6 +22,7 @@ import {
   outcome,
   type Tolerance,
 } from './case.js'
+import { readJson } from './files.js'
 import { layerRows } from './ops-layers.js'
 import { type Args, type Inputs, NotSupported, type Result, type Row } from './ops-row.js'
 import { tensorRows } from './ops-tensor.js'
@@ -61,7 +59,6 @@ interface OpCase {
 }
 
 const rows: Readonly<Record<string, Row>> = { ...tensorRows, ...layerRows }
-const readJson = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T
 const role = (key: string) => key.slice(key.lastIndexOf('/') + 1)
 
 /** The arguments of a case: defaults of ops.json below, null taken as missing, inside objects too. */
@@ -248,36 +245,32 @@ async function readAll(weights: Weights): Promise<Read> {
 const reserved = ['golden.json', 'ops.json', 'cases.json', 'versions.json']
 
 export async function* cases({ dir }: Collection, options: Options): AsyncGenerator<GoldenCase> {
-  const files = (await readdir(dir)).filter((f) => f.endsWith('.json') && !reserved.includes(f)).sort()
-  const hasSpecs = await stat(join(dir, 'ops.json')).then(
-    () => true,
-    () => false,
-  )
-  const specs = hasSpecs ? await readJson<Record<string, OpSpec>>(join(dir, 'ops.json')) : {}
-  const backend = await openBackend(options.backend)
-  try {
-    for (const file of files) {
-      const group = await readJson<OpCase[]>(join(dir, file))
-      // read when the first case runs: with --only most groups are never touched
-      let tensors: Promise<Read> | undefined
-      const open = async () => {
-        const weights = await openWeights(join(dir, file.replace(/\.json$/, '.safetensors')))
-        try {
-          return await readAll(weights)
-        } finally {
-          await weights.close()
-        }
+  const { files } = options
+  const entries = (await files.list(dir)).map((e) => e.name)
+  const groups = entries.filter((name) => name.endsWith('.json') && !reserved.includes(name))
+  const specs = entries.includes('ops.json')
+    ? await readJson<Record<string, OpSpec>>(files, files.at(dir, 'ops.json'))
+    : {}
+  const backend = await options.backend()
+  for (const file of groups) {
+    const group = await readJson<OpCase[]>(files, files.at(dir, file))
+    // read when the first case runs: with --only most groups are never touched
+    let tensors: Promise<Read> | undefined
+    const open = async () => {
+      const weights = await openWeights(files.at(dir, file.replace(/\.json$/, '.safetensors')))
+      try {
+        return await readAll(weights)
+      } finally {
+        await weights.close()
       }
-      for (const one of group)
-        yield {
-          id: one.id,
-          run: async () => {
-            tensors ??= open()
-            return runCase(one, argumentsOf(one, specs), await tensors, backend)
-          },
-        }
     }
-  } finally {
-    backend.dispose()
+    for (const one of group)
+      yield {
+        id: one.id,
+        run: async () => {
+          tensors ??= open()
+          return runCase(one, argumentsOf(one, specs), await tensors, backend)
+        },
+      }
   }
 }

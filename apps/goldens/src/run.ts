@@ -1,14 +1,11 @@
-// Runs the cases of collections and makes one row of each. A crash is a failing row; nothing here prints.
-import { adapters as allAdapters, planned } from './adapters.js'
-import {
-  type Adapter,
-  type GoldenCase,
-  type Options,
-  type Outcome,
-  unsupported,
-  wholeCollection,
-} from './case.js'
-import { type Found, readManifest } from './find.js'
+// Runs the cases of collections and makes one row of each. A crash is a failing row; nothing here prints, and nothing
+// is of Node: a page runs it too.
+import { type Backend, setBackend } from '@heed/tensor'
+import { type AdapterTable, planned } from './adapters.js'
+import { openBackend } from './backend.js'
+import { type GoldenCase, type Options, type Outcome, unsupported, wholeCollection } from './case.js'
+import { type Files, readJson } from './files.js'
+import type { Found } from './find.js'
 import { matcher } from './pattern.js'
 
 /** One line of the result, as --json prints it. */
@@ -21,12 +18,12 @@ export interface Row {
   reason: string | null
 }
 
-export type AdapterTable = Readonly<Record<string, () => Promise<Adapter>>>
-
-export interface RunOptions extends Options {
+export interface RunOptions extends Omit<Options, 'backend'> {
+  /** Name of the backend. */
+  backend: string
+  adapters: AdapterTable
   /** Patterns; none means every case. */
   only?: readonly string[]
-  adapters?: AdapterTable
 }
 
 const version = 1
@@ -48,8 +45,22 @@ const row = (collection: string, id: string, o: Outcome): Row => ({
   reason: o.reason ?? null,
 })
 
-async function* casesOf(found: Found, { backend, adapters = allAdapters }: RunOptions) {
-  const golden = await readManifest(found.dir)
+/** The parsed golden.json, checked for what the runner itself needs. */
+async function readManifest(
+  files: Files,
+  dir: string,
+): Promise<Record<string, unknown> & { format: string }> {
+  const place = files.at(dir, 'golden.json')
+  const golden = await readJson<Record<string, unknown>>(files, place)
+  if (typeof golden !== 'object' || golden === null || Array.isArray(golden))
+    throw new Error(`${place}: not an object`)
+  const { format } = golden
+  if (typeof format !== 'string') throw new Error(`${place}: 'format' is not a string`)
+  return { ...golden, format }
+}
+
+async function* casesOf(found: Found, adapters: AdapterTable, options: Options) {
+  const golden = await readManifest(options.files, found.dir)
   const { format } = golden
   const load = Object.hasOwn(adapters, format) ? adapters[format] : undefined
   if (!load) {
@@ -60,7 +71,7 @@ async function* casesOf(found: Found, { backend, adapters = allAdapters }: RunOp
     yield unsupported(wholeCollection, `format '${format}' has version ${got}; version ${version} is read`)
   } else {
     const adapter = await load()
-    yield* adapter.cases({ dir: found.dir, golden }, { backend })
+    yield* adapter.cases({ dir: found.dir, golden }, options)
   }
 }
 
@@ -72,14 +83,17 @@ const run = (one: GoldenCase): Promise<Outcome> =>
 /** Rows of one collection, in the order of the adapter. */
 export async function* runCollection(found: Found, options: RunOptions): AsyncGenerator<Row> {
   const { name, under } = found
-  const patterns = (options.only ?? []).map(matcher)
+  const { files, weights, adapters, only = [] } = options
+  let opened: Promise<Backend> | undefined
+  const backend = () => (opened ??= openBackend(options.backend))
+  const patterns = only.map(matcher)
   const wanted = (id: string) =>
     patterns.length === 0 || patterns.some((matches) => matches(id) || matches(`${name}/${id}`))
   const inside = (id: string) =>
     under === undefined || id === wholeCollection || id === under || id.startsWith(`${under}/`)
   const ids = new Set<string>()
   try {
-    for await (const one of casesOf(found, options)) {
+    for await (const one of casesOf(found, adapters, { backend, files, weights })) {
       if (!inside(one.id) || !wanted(one.id)) continue
       // two rows under one name would hide each other from whoever reads the result by id
       if (ids.has(one.id)) throw new Error(`the adapter yields the case '${one.id}' twice`)
@@ -89,5 +103,11 @@ export async function* runCollection(found: Found, options: RunOptions): AsyncGe
   } catch (error) {
     // never filtered: with a pattern, cases that should have matched may be missing because of it
     yield row(name, wholeCollection, { status: 'fail', reason: message(error) })
+  } finally {
+    setBackend(null)
+    await opened?.then(
+      (b) => b.dispose(),
+      () => undefined, // it is a failing row already
+    )
   }
 }

@@ -1,13 +1,11 @@
 // Whole training runs against PyTorch: GPT-2 from the folder's weights, AdamW on matrices, clipping, the recorded
 // rates. One case for the losses, the gradient norms, the parameters after the first and after the last step.
-import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { loadModel, toFile } from '@heed/models'
 import { crossEntropy, reshape, setBackend, sliceAxis, type Tensor, tensor } from '@heed/tensor'
 import { adamW, train } from '@heed/train'
 import { openWeights, type Weights } from '@heed/weights'
-import { openBackend } from './backend.js'
 import { type Collection, type Comparison, compare, type GoldenCase, type Options, outcome } from './case.js'
+import { readJson } from './files.js'
 import { widen } from './tolerances.js'
 
 interface Expected {
@@ -94,7 +92,8 @@ function comparable(name: string, length: number): Uint8Array | undefined {
 
 export async function* cases(collection: Collection, options: Options): AsyncGenerator<GoldenCase> {
   const { dir } = collection
-  const expected = JSON.parse(await readFile(join(dir, 'expected.json'), 'utf8')) as Expected
+  const { files } = options
+  const expected = await readJson<Expected>(files, files.at(dir, 'expected.json'))
   if (expected.optimizer.name !== 'adamw' || expected.optimizer.weight_decay.vectors !== 0) {
     yield {
       id: 'run',
@@ -105,10 +104,10 @@ export async function* cases(collection: Collection, options: Options): AsyncGen
     }
     return
   }
-  const file = await openWeights(join(dir, 'expected.safetensors'))
+  const file = await openWeights(files.at(dir, 'expected.safetensors'))
   let run: Promise<Trained> | null = null
   const trained = (): Promise<Trained> => {
-    run ??= openBackend(options.backend).then((backend) => {
+    run ??= options.backend().then((backend) => {
       setBackend(backend)
       return runTraining(dir, expected, file)
     })

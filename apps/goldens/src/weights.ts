@@ -1,16 +1,9 @@
 // Adapter of the format 'weights': the tensors of safetensors files, the malformed ones included. The logits of the
 // models in there and everything in GGUF are listed as unsupported.
-import { readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { openWeights, toBF16, toF16, type Weights, WeightsError } from '@heed/weights'
 import { type Collection, type GoldenCase, type Options, type Outcome, unsupported } from './case.js'
+import { type Files, readJson } from './files.js'
 
-const exists = (path: string) =>
-  stat(path).then(
-    () => true,
-    () => false,
-  )
-const readJson = async <T>(path: string) => JSON.parse(await readFile(path, 'utf8')) as T
 const pass: Outcome = { status: 'pass', error: 0, tolerance: 0 }
 const fail = (reason: string): Outcome => ({ status: 'fail', reason })
 
@@ -60,12 +53,12 @@ function sameTensors(weights: Weights, want: Readonly<Record<string, Described>>
 const parseFloatText = (text: string) =>
   ({ nan: Number.NaN, inf: Infinity, '-inf': -Infinity })[text] ?? Number(text)
 
-async function* allDTypes(folder: string, prefix: string): AsyncGenerator<GoldenCase> {
-  const path = join(folder, 'all-dtypes.safetensors')
+async function* allDTypes(files: Files, folder: string, prefix: string): AsyncGenerator<GoldenCase> {
+  const path = files.at(folder, 'all-dtypes.safetensors')
   const { metadata, tensors } = await readJson<{
     metadata: Record<string, string>
     tensors: Record<string, Described & { values: string[] }>
-  }>(join(folder, 'all-dtypes.json'))
+  }>(files, files.at(folder, 'all-dtypes.json'))
   yield {
     id: prefix,
     run: () =>
@@ -95,10 +88,10 @@ interface Verdict {
   tensors?: Record<string, Described>
 }
 
-async function* malformed(folder: string, prefix: string): AsyncGenerator<GoldenCase> {
-  const verdicts = await readJson<Record<string, Verdict>>(join(folder, 'malformed.json'))
+async function* malformed(files: Files, folder: string, prefix: string): AsyncGenerator<GoldenCase> {
+  const verdicts = await readJson<Record<string, Verdict>>(files, files.at(folder, 'malformed.json'))
   for (const [name, want] of Object.entries(verdicts)) {
-    const path = join(folder, 'malformed', `${name}.safetensors`)
+    const path = files.at(folder, `malformed/${name}.safetensors`)
     const judge = async (from: string | Uint8Array, accepted: boolean): Promise<Outcome> => {
       const way = typeof from === 'string' ? 'as a file' : 'from bytes'
       try {
@@ -113,7 +106,7 @@ async function* malformed(folder: string, prefix: string): AsyncGenerator<Golden
       }
     }
     const run = async () => {
-      const fromBytes = await judge(new Uint8Array(await readFile(path)), want.accepted)
+      const fromBytes = await judge(await files.read(path), want.accepted)
       return fromBytes.status === 'pass'
         ? judge(path, want.accepted_when_opened_as_a_file ?? want.accepted)
         : fromBytes
@@ -129,12 +122,12 @@ interface Models {
 const rounders = { f16: toF16, bf16: toBF16 } as const
 const noLlama = 'the Llama family is not built yet'
 
-async function* models(folder: string, prefix: string): AsyncGenerator<GoldenCase> {
-  const expectedPath = join(folder, 'models-expected.safetensors')
+async function* models(files: Files, folder: string, prefix: string): AsyncGenerator<GoldenCase> {
+  const expectedPath = files.at(folder, 'models-expected.safetensors')
   const expected = await withWeights(expectedPath, async (weights) => weights.names)
-  const described = await readJson<Models>(join(folder, 'models-expected.json'))
+  const described = await readJson<Models>(files, files.at(folder, 'models-expected.json'))
   for (const [name, { tensors, dtype }] of Object.entries(described)) {
-    const path = join(folder, name)
+    const path = files.at(folder, name)
     if (tensors) {
       const run = () =>
         withWeights(path, async (weights) => {
@@ -147,7 +140,7 @@ async function* models(folder: string, prefix: string): AsyncGenerator<GoldenCas
       // the same weights rounded: also a test of the shards' values and of our own rounding
       const run = () =>
         withWeights(path, (weights) =>
-          withWeights(join(folder, 'sharded'), async (full) => {
+          withWeights(files.at(folder, 'sharded'), async (full) => {
             for (const tensor of full.names) {
               const { data } = await weights.read(tensor)
               const outcome = exact(data, rounders[dtype](await full.readF32(tensor)), tensor)
@@ -175,24 +168,24 @@ async function* models(folder: string, prefix: string): AsyncGenerator<GoldenCas
   }
 }
 
-async function* gguf(dir: string): AsyncGenerator<GoldenCase> {
+async function* gguf(files: Files, dir: string): AsyncGenerator<GoldenCase> {
   const reason = 'GGUF is not read yet'
   for (const [file, prefix] of [
     ['gguf-blocks.json', 'gguf-blocks'],
     ['gguf/expected.json', 'gguf'],
   ]) {
-    if (!(await exists(join(dir, file)))) continue
-    for (const name of Object.keys(await readJson<object>(join(dir, file)))) {
+    if (!(await files.exists(files.at(dir, file)))) continue
+    for (const name of Object.keys(await readJson<object>(files, files.at(dir, file)))) {
       yield unsupported(`${prefix}/${name}`, reason)
     }
   }
 }
 
-export async function* cases({ dir }: Collection, _options: Options): AsyncGenerator<GoldenCase> {
-  const folder = join(dir, 'safetensors')
-  const has = (file: string) => exists(join(folder, file))
-  if (await has('all-dtypes.json')) yield* allDTypes(folder, 'safetensors/all-dtypes')
-  if (await has('malformed.json')) yield* malformed(folder, 'safetensors/malformed')
-  if (await has('models-expected.json')) yield* models(folder, 'safetensors')
-  yield* gguf(dir)
+export async function* cases({ dir }: Collection, { files }: Options): AsyncGenerator<GoldenCase> {
+  const folder = files.at(dir, 'safetensors')
+  const has = (file: string) => files.exists(files.at(folder, file))
+  if (await has('all-dtypes.json')) yield* allDTypes(files, folder, 'safetensors/all-dtypes')
+  if (await has('malformed.json')) yield* malformed(files, folder, 'safetensors/malformed')
+  if (await has('models-expected.json')) yield* models(files, folder, 'safetensors')
+  yield* gguf(files, dir)
 }

@@ -1,0 +1,3 @@
+import { pageBuild } from '../../scripts/page-build.js'
+
+export default pageBuild('dist/page')
