@@ -26,11 +26,15 @@ async function numbersOn(backend) {
   return all
 }
 
-/** @param {{ isWebglWanted: boolean }} options */
-export async function oneAttention({ isWebglWanted }) {
-  const host = await cpu()
+/**
+ * What the address of a page asks for: `?webgl`, `?threads=2`.
+ * @param {string} search
+ */
+export async function oneAttention(search) {
+  const threads = new URLSearchParams(search).get('threads')
+  const host = await cpu(threads ? { threads: Number(threads) } : {})
   const numbers = await numbersOn(host)
-  if (!isWebglWanted) return { threads: host.threads, cpu: numbers, webgl: [] }
+  if (!search.includes('webgl')) return { threads: host.threads, cpu: numbers, webgl: [] }
   const gpu = await webgl()
   return { threads: host.threads, cpu: numbers, webgl: await numbersOn(gpu) }
 }

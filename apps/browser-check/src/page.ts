@@ -9,7 +9,7 @@ declare global {
 
 async function main(): Promise<Numbers> {
   if (!location.search.includes('webgl')) return compute()
-  const { cpu, webgl } = await oneAttention({ isWebglWanted: true })
+  const { cpu, webgl } = await oneAttention(location.search)
   return { cpu, webgl }
 }
 

@@ -1,7 +1,7 @@
 // What webpack bundles: the same program, started at once.
 import { oneAttention } from './one-attention.js'
 
-oneAttention({ isWebglWanted: location.search.includes('webgl') }).then(
+oneAttention(location.search).then(
   (numbers) => {
     globalThis.outcome = { numbers }
   },

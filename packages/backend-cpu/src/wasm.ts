@@ -110,7 +110,10 @@ export interface KernelOptions {
   build?: Build
   /** How far the memory may grow in bytes. Default: 4 GiB, the most, or as much of it as the engine reserves. */
   maxBytes?: number
-  /** Default: as many as there are cores; 1 where threads cannot share memory, with one notice on the console. */
+  /**
+   * At most 256: each takes some megabytes and milliseconds to start. Default: as many as there are cores; 1 where threads
+   * cannot share memory, with one notice on the console.
+   */
   threads?: number
 }
 
@@ -130,9 +133,9 @@ function forSharedMemory(bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer
 
 let noticed = false
 function threadsFor(asked: number | undefined): number {
-  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 1024))
-    throw new BackendError(`cpu: threads is ${asked}, expected a count from 1 to 1024`)
-  const wanted = asked ?? availableThreads()
+  if (asked !== undefined && !(Number.isInteger(asked) && asked >= 1 && asked <= 256))
+    throw new BackendError(`cpu: threads is ${asked}, expected a count from 1 to 256`)
+  const wanted = asked ?? Math.min(availableThreads(), 256)
   const refused = wanted > 1 ? threadsRefused() : null
   if (refused === null) return wanted
   if (asked !== undefined)
