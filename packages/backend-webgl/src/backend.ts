@@ -27,7 +27,10 @@ export interface WebglOptions {
    * programs still compute in float32, and GPUs need not render floats.
    */
   precision?: 'f32' | 'f16'
-  /** Textures no wider or higher than this, for GPUs that promise more than they can do. Default: what the GPU says. */
+  /**
+   * Textures no wider or higher than this, for GPUs that promise more than they can do; larger arrays lie in several layers.
+   * Default: what the GPU says.
+   */
   maxTextureSize?: number
 }
 export interface WebglBackend extends Backend {
@@ -56,6 +59,8 @@ export class WebglBuffer implements DeviceBuffer {
 }
 
 const KNOWN = ['precision', 'maxTextureSize']
+/** Bytes of one texture in Chromium's software rendering: a GiB ends its GPU process, and WebGL for the page with it. */
+const SWIFTSHADER = 2 ** 30 - 1
 const devices = new WeakMap<object, Device>()
 /** The device behind a backend, also behind one that `pick` wrapped. */
 export function deviceOf(backend: object): Device | undefined {
@@ -147,8 +152,10 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
   const { gl, release } = await openContext(precision)
   const max = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number
   const asked = options.maxTextureSize ?? max
-  if (!(asked >= 16)) throw new ValueError(`webgl: maxTextureSize is ${asked}, expected at least 16`)
-  const device = new Device(gl, Math.min(max, asked))
+  if (!(asked >= 4)) throw new ValueError(`webgl: maxTextureSize is ${asked}, expected at least 4`)
+  const info = gl.getExtension('WEBGL_debug_renderer_info')
+  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER))
+  const device = new Device(gl, Math.min(max, asked), /SwiftShader/.test(renderer) ? SWIFTSHADER : Infinity)
   if (precision === 'f32' && !(await keepsFloat32(device))) {
     device.dispose()
     release()
@@ -156,8 +163,6 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
       "webgl: this GPU says that it renders float32 but keeps fewer bits; ask for webgl({ precision: 'f16' }), or use cpu()",
     )
   }
-  const info = gl.getExtension('WEBGL_debug_renderer_info')
-  const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER))
   const name = precision === 'f16' ? 'webgl (f16)' : 'webgl'
   let disposed = false
   const alive = (): void => {
@@ -174,7 +179,7 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
     spec: 1,
     name,
     precision,
-    limits: { maxRank: 16, maxBytes: 4 * device.maxElements },
+    limits: { maxRank: 16, maxBytes: Math.min(4 * device.maxElements, device.maxBytes) },
     renderer,
     get counts() {
       return device.counts
@@ -220,7 +225,7 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
         throw new BackendError(`${data.length} values for a tensor ${showShape(shape)}`)
       const format = formatOf(dtype, precision)
       // what no texture holds stays here; nodes that read it are refused, and run on the reference kernels
-      if (!format || data.length > device.maxElements)
+      if (!format || device.refusal(data.length, format))
         return new WebglBuffer(shape, dtype, null, data.slice())
       return new WebglBuffer(shape, dtype, device.upload(toBits(data, dtype, precision), format))
     },
@@ -252,16 +257,17 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
 
 function supports(node: GraphNode, device: Device, precision: Precision): true | string {
   for (const { shape, dtype } of [...node.from, ...node.to]) {
-    if (!formatOf(dtype, precision)) return `WebGL has no ${dtype}; it stays on the host until it is cast`
-    if (!isView(node.op) && sizeOf(shape) > device.maxElements)
-      return `an array of ${sizeOf(shape)} elements is above the ${device.maxElements} that a texture of this GPU holds`
+    const format = formatOf(dtype, precision)
+    if (!format) return `WebGL has no ${dtype}; it stays on the host until it is cast`
+    // views too: they read what then lies on the host, or are to be written out
+    const refused = device.refusal(sizeOf(shape), format)
+    if (refused) return refused
   }
   if (isView(node.op)) return true
   const kernel = webglKernels[node.op]
   if (!kernel) return `webgl has no kernel for ${node.op}`
-  const largest = kernel.largest?.(node) ?? 0
-  if (largest > device.maxElements)
-    return `it needs an array of ${largest} elements at once, above the ${device.maxElements} that a texture of this GPU holds`
+  const refused = device.refusal(kernel.largest?.(node) ?? 0, 'f32')
+  if (refused) return `it needs an array that is too large: ${refused}`
   if (node.op === 'scan')
     // a loop runs whole, here or on the reference kernels
     for (const inner of (node.attrs.body as Graph).nodes) {

@@ -1,7 +1,8 @@
 /**
  * A WebGL2 context as a machine for arrays: textures from a pool, programs by their text, one triangle per kernel, and
  * reading back. An array of n elements lies in row-major order, four consecutive elements a texel, the width a power of
- * two: what tfjs calls dense GPU data, so that tensors pass between the two without a new layout.
+ * two: what tfjs calls dense GPU data, so that tensors pass between the two without a new layout. What one texture cannot
+ * hold goes on in further layers of the same width, of heights that are powers of two.
  */
 import { BackendError, type DType, type Precision, type TypedArray } from '@heed/tensor'
 
@@ -53,14 +54,22 @@ export const samplerOf = (format: Format): 'sampler2D' | 'isampler2D' => formats
 /** Whether programs see floats in it. */
 export const isFloat = (format: Format): boolean => format === 'f32' || format === 'f16'
 
+/** How an array lies in a texture: texel t is t mod 2^bits, (t ≫ bits) mod height in layer t ≫ layerBits. */
+export interface Layout {
+  /** log₂ of the width in texels. */
+  readonly bits: number
+  /** Of each layer. */
+  readonly height: number
+  /** 1: a plain 2D texture; more: a TEXTURE_2D_ARRAY. */
+  readonly layers: number
+  /** log₂ of the texels of a layer, where there are several. */
+  readonly layerBits: number
+}
 /** A texture and who uses it. It is written once, by one draw or upload, and only read afterwards. */
-export interface Texture {
+export interface Texture extends Layout {
   readonly handle: WebGLTexture
   readonly framebuffer: WebGLFramebuffer
   readonly format: Format
-  /** log₂ of the width in texels. */
-  readonly bits: number
-  readonly height: number
   readonly bytes: number
   users: number
 }
@@ -68,6 +77,8 @@ export interface Program {
   readonly handle: WebGLProgram
   readonly ints: WebGLUniformLocation | null
   readonly floats: WebGLUniformLocation | null
+  /** The first texel of a layer, where results have several. */
+  readonly base: WebGLUniformLocation | null
 }
 /** Textures in use and waiting in the pool, and programs compiled so far. */
 export interface DeviceCounts {
@@ -83,12 +94,14 @@ void main() {
 /** Free textures beyond this are deleted. */
 const MAX_POOLED_BYTES = 2 ** 28
 
-/** Texels of an array: width 2^bits and height. */
-function layout(size: number, maxTextureSize: number): { bits: number; height: number } {
-  const texels = Math.max(1, Math.ceil(size / 4))
-  const bits = Math.min(Math.ceil(Math.log2(Math.sqrt(texels))), Math.floor(Math.log2(maxTextureSize)))
-  return { bits, height: Math.ceil(texels / 2 ** bits) }
-}
+/** A texture of more bytes than this is asked for at once whether it was given. */
+const LARGE_BYTES = 2 ** 24
+/** So many layers, where that is enough: few draws, and at most a sixteenth of the memory unused. */
+const LAYERS = 16
+/** Numbers of elements, and what loops add to them, are int32 in programs. */
+const MAX_ELEMENTS = 2 ** 31 - 2 ** 17
+
+const OUT_OF_MEMORY = 'webgl: the GPU is out of memory; release() tensors, or compute in smaller parts'
 
 export class Device {
   private readonly programs = new Map<string, Program>()
@@ -109,10 +122,19 @@ export class Device {
   /** Bytes of textures in use. */
   bytesInUse = 0
 
+  /** Whether a large texture was made since the GPU was last asked for errors. */
+  private grew = false
+  private readonly maxBits: number
+  private readonly maxLayers: number
+
   constructor(
     readonly gl: WebGL2RenderingContext,
     readonly maxTextureSize: number,
+    /** Of one texture. */
+    readonly maxBytes: number,
   ) {
+    this.maxBits = Math.floor(Math.log2(maxTextureSize))
+    this.maxLayers = gl.getParameter(gl.MAX_ARRAY_TEXTURE_LAYERS) as number
     this.vertex = this.shader(gl.VERTEX_SHADER, VERTEX)
     this.vao = gl.createVertexArray()
     gl.canvas.addEventListener('webglcontextlost', this.onLoss)
@@ -123,16 +145,31 @@ export class Device {
   }
   /** Elements that one array may have. */
   get maxElements(): number {
-    return 4 * 2 ** Math.floor(Math.log2(this.maxTextureSize)) * this.maxTextureSize
+    return Math.min(MAX_ELEMENTS, 4 * 2 ** (2 * this.maxBits) * this.maxLayers)
   }
 
-  /** log₂ of the width of the texture for so many elements. */
-  bitsOf(size: number): number {
-    return layout(size, this.maxTextureSize).bits
+  /** Why no texture holds so many elements; null: one does. */
+  refusal(size: number, format: Format): string | null {
+    if (size > this.maxElements)
+      return `an array of ${size} elements is above the ${this.maxElements} that the layers of a texture hold here; split it`
+    const bytes = this.bytesOf(size, format)
+    if (bytes > this.maxBytes)
+      return `an array of ${size} elements takes a texture of ${bytes} bytes, above the ${this.maxBytes} that this renderer gives at once; split it`
+    return null
+  }
+  layoutOf(size: number): Layout {
+    const { maxBits, maxLayers } = this
+    const texels = Math.max(1, Math.ceil(size / 4))
+    const bits = Math.min(Math.ceil(Math.log2(Math.sqrt(texels))), maxBits)
+    const height = Math.ceil(texels / 2 ** bits)
+    if (height <= this.maxTextureSize) return { bits, height, layers: 1, layerBits: 0 }
+    const wanted = Math.ceil(Math.log2(texels / Math.min(LAYERS, maxLayers)))
+    const layerBits = Math.min(Math.max(wanted, bits), 2 * bits)
+    return { bits, height: 2 ** (layerBits - bits), layers: Math.ceil(texels / 2 ** layerBits), layerBits }
   }
   bytesOf(size: number, format: Format): number {
-    const { bits, height } = layout(size, this.maxTextureSize)
-    return 2 ** bits * height * 4 * formats[format].bytes
+    const { bits, height, layers } = this.layoutOf(size)
+    return 2 ** bits * height * layers * 4 * formats[format].bytes
   }
 
   /** A browser may give a lost context back later: empty, without anything of ours. */
@@ -150,44 +187,86 @@ export class Device {
 
   /** A texture for `size` elements; what it holds is undefined. */
   alloc(size: number, format: Format): Texture {
-    const { bits, height } = layout(size, this.maxTextureSize)
-    if (height > this.maxTextureSize)
-      throw new BackendError(
-        `webgl: an array of ${size} elements is above the ${this.maxElements} that a texture of this GPU holds; split it`,
-      )
-    const key = `${format}|${bits}|${height}`
-    const free = this.pool.get(key)?.pop()
+    const refused = this.refusal(size, format)
+    if (refused) throw new BackendError(`webgl: ${refused}`)
+    const layout = this.layoutOf(size)
+    const free = this.pool.get(keyOf(format, layout))?.pop()
     if (free) {
       this.pooled--
       this.pooledBytes -= free.bytes
     }
-    const texture = free ?? this.create(format, bits, height)
+    const texture = free ?? this.create(format, layout, this.bytesOf(size, format))
     texture.users = 1
     this.live++
     this.bytesInUse += texture.bytes
     return texture
   }
-  private create(format: Format, bits: number, height: number): Texture {
-    const { gl } = this
+  private create(format: Format, layout: Layout, bytes: number): Texture {
     this.alive()
+    let texture = this.make(format, layout, bytes)
+    if (bytes < LARGE_BYTES) return texture
+    if (!this.isGiven(texture)) {
+      // what only waits for reuse gives way
+      this.destroy(texture)
+      this.emptyPool()
+      texture = this.make(format, layout, bytes)
+      if (!this.isGiven(texture)) {
+        this.destroy(texture)
+        throw new BackendError(OUT_OF_MEMORY)
+      }
+    }
+    this.grew = true
+    return texture
+  }
+  private make(format: Format, layout: Layout, bytes: number): Texture {
+    const { gl } = this
+    const { bits, height, layers } = layout
     const handle = gl.createTexture()
     const framebuffer = gl.createFramebuffer()
-    gl.bindTexture(gl.TEXTURE_2D, handle)
+    const kind = layers === 1 ? gl.TEXTURE_2D : gl.TEXTURE_2D_ARRAY
+    gl.bindTexture(kind, handle)
     for (const [name, value] of [
       [gl.TEXTURE_MIN_FILTER, gl.NEAREST],
       [gl.TEXTURE_MAG_FILTER, gl.NEAREST],
       [gl.TEXTURE_WRAP_S, gl.CLAMP_TO_EDGE],
       [gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE],
     ])
-      gl.texParameteri(gl.TEXTURE_2D, name, value)
-    gl.texStorage2D(gl.TEXTURE_2D, 1, gl[formats[format].internal], 2 ** bits, height)
-    gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer)
-    gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, gl.TEXTURE_2D, handle, 0)
-    gl.bindTexture(gl.TEXTURE_2D, null)
-    const bytes = 2 ** bits * height * 4 * formats[format].bytes
-    const texture = { handle, framebuffer, format, bits, height, bytes, users: 0 }
+      gl.texParameteri(kind, name, value)
+    const internal = gl[formats[format].internal]
+    if (layers === 1) {
+      gl.texStorage2D(kind, 1, internal, 2 ** bits, height)
+      gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer)
+      gl.framebufferTexture2D(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, kind, handle, 0)
+    } else gl.texStorage3D(kind, 1, internal, 2 ** bits, height, layers)
+    gl.bindTexture(kind, null)
+    const texture = { ...layout, handle, framebuffer, format, bytes, users: 0 }
     this.all.add(texture)
     return texture
+  }
+  /** Whether there was room for it. Chromium's way to say no may be to take the context away, which it reports late. */
+  private isGiven(texture: Texture): boolean {
+    const { gl } = this
+    this.target(texture, 0)
+    const isComplete = gl.checkFramebufferStatus(gl.FRAMEBUFFER) === gl.FRAMEBUFFER_COMPLETE
+    return !this.isOutOfMemory() && isComplete
+  }
+  /** Whether memory ended since this was last asked; what else the context has to report is left behind. */
+  private isOutOfMemory(): boolean {
+    const { gl } = this
+    // a lost context reports so for ever
+    for (let error = gl.getError(); error !== gl.NO_ERROR && !this.lost; error = gl.getError())
+      if (error === gl.OUT_OF_MEMORY) return true
+    return false
+  }
+  /**
+   * Some GPUs find room for a texture only when it is first written: after the draws of a plan that made a large one.
+   *
+   * @throws BackendError when memory ended
+   */
+  check(): void {
+    if (!this.grew) return
+    this.grew = false
+    if (this.isOutOfMemory()) throw new BackendError(OUT_OF_MEMORY)
   }
   /** One user less; without users it goes back to the pool. */
   release(texture: Texture): void {
@@ -198,12 +277,18 @@ export class Device {
       this.destroy(texture)
       return
     }
-    const key = `${texture.format}|${texture.bits}|${texture.height}`
+    const key = keyOf(texture.format, texture)
     const list = this.pool.get(key)
     if (list) list.push(texture)
     else this.pool.set(key, [texture])
     this.pooled++
     this.pooledBytes += texture.bytes
+  }
+  private emptyPool(): void {
+    for (const list of this.pool.values()) for (const texture of list) this.destroy(texture)
+    this.pool.clear()
+    this.pooled = 0
+    this.pooledBytes = 0
   }
   private destroy(texture: Texture): void {
     this.all.delete(texture)
@@ -244,6 +329,7 @@ export class Device {
       handle,
       ints: gl.getUniformLocation(handle, 'ints_'),
       floats: gl.getUniformLocation(handle, 'floats_'),
+      base: gl.getUniformLocation(handle, 'base_'),
     }
     gl.useProgram(handle)
     for (let i = 0; i < samplers; i++) gl.uniform1i(gl.getUniformLocation(handle, `x${i}`), i)
@@ -277,33 +363,41 @@ export class Device {
   ): void {
     const { gl } = this
     const [out] = outs
-    if (outs.length === 1) gl.bindFramebuffer(gl.FRAMEBUFFER, out.framebuffer)
-    else this.bindMany(outs)
-    gl.viewport(0, 0, 2 ** out.bits, out.height)
+    const { bits, height, layers, layerBits } = out
     gl.useProgram(program.handle)
     for (let i = 0; i < inputs.length; i++) {
       gl.activeTexture(gl.TEXTURE0 + i)
-      gl.bindTexture(gl.TEXTURE_2D, inputs[i].handle)
+      gl.bindTexture(inputs[i].layers === 1 ? gl.TEXTURE_2D : gl.TEXTURE_2D_ARRAY, inputs[i].handle)
     }
     if (program.ints) gl.uniform1iv(program.ints, ints)
     if (program.floats) gl.uniform1fv(program.floats, floats)
-    gl.drawArrays(gl.TRIANGLES, 0, 3)
-    if (outs.length > 1) this.bindMany([])
+    for (let layer = 0; layer < layers; layer++) {
+      if (outs.length === 1) this.target(out, layer)
+      else this.bindMany(outs, layer)
+      gl.viewport(0, 0, 2 ** bits, height)
+      if (program.base) gl.uniform1i(program.base, layer << layerBits)
+      gl.drawArrays(gl.TRIANGLES, 0, 3)
+    }
+    if (outs.length > 1) this.bindMany([], 0)
   }
-  /** Textures as the targets of one draw; none takes them off again. */
-  private bindMany(textures: readonly Texture[]): void {
+  /** Draws and reads go to a layer of the texture. */
+  private target({ framebuffer, handle, layers }: Texture, layer: number): void {
+    const { gl } = this
+    gl.bindFramebuffer(gl.FRAMEBUFFER, framebuffer)
+    if (layers > 1) gl.framebufferTextureLayer(gl.FRAMEBUFFER, gl.COLOR_ATTACHMENT0, handle, 0, layer)
+  }
+  /** A layer of each texture as the targets of one draw; none takes them off again. */
+  private bindMany(textures: readonly Texture[], layer: number): void {
     const { gl } = this
     this.many ??= gl.createFramebuffer()
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.many)
     const places = Array.from({ length: Math.max(textures.length, this.targets) }, (_, i) => i)
-    for (const i of places)
-      gl.framebufferTexture2D(
-        gl.FRAMEBUFFER,
-        gl.COLOR_ATTACHMENT0 + i,
-        gl.TEXTURE_2D,
-        textures[i]?.handle ?? null,
-        0,
-      )
+    for (const i of places) {
+      const handle = textures[i]?.handle ?? null
+      const at = gl.COLOR_ATTACHMENT0 + i
+      if (textures[i]?.layers > 1) gl.framebufferTextureLayer(gl.FRAMEBUFFER, at, handle, 0, layer)
+      else gl.framebufferTexture2D(gl.FRAMEBUFFER, at, gl.TEXTURE_2D, handle, 0)
+    }
     if (textures.length > 0) gl.drawBuffers(places.map((i) => gl.COLOR_ATTACHMENT0 + i))
     this.targets = textures.length
   }
@@ -312,48 +406,66 @@ export class Device {
   upload(data: TypedArray, format: Format): Texture {
     const { gl } = this
     const texture = this.alloc(data.length, format)
+    const { bits, height, layers } = texture
     const row = formats[format]
-    const width = 2 ** texture.bits
+    const width = 2 ** bits
     const perRow = 4 * width
-    const full = Math.floor(data.length / perRow)
     const kind = row.sampler === 'sampler2D' ? gl.RGBA : gl.RGBA_INTEGER
     const make = row.array as unknown as new (b: ArrayBufferLike, o: number, n: number) => Int8Array
-    const bits = new make(data.buffer, data.byteOffset, data.length)
+    const values = new make(data.buffer, data.byteOffset, data.length)
+    const target = layers === 1 ? gl.TEXTURE_2D : gl.TEXTURE_2D_ARRAY
     gl.activeTexture(gl.TEXTURE0)
-    gl.bindTexture(gl.TEXTURE_2D, texture.handle)
-    if (full > 0)
-      gl.texSubImage2D(
-        gl.TEXTURE_2D,
-        0,
-        0,
-        0,
-        width,
-        full,
-        kind,
-        gl[row.type],
-        bits.subarray(0, full * perRow),
-      )
-    if (full * perRow < data.length) {
-      const rest = new row.array(perRow) as Int8Array
-      rest.set(bits.subarray(full * perRow))
-      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, full, width, 1, kind, gl[row.type], rest)
+    gl.bindTexture(target, texture.handle)
+    const put = (layer: number, y: number, rows: number, from: Int8Array): void => {
+      if (layers === 1) gl.texSubImage2D(target, 0, 0, y, width, rows, kind, gl[row.type], from)
+      else gl.texSubImage3D(target, 0, 0, y, layer, width, rows, 1, kind, gl[row.type], from)
     }
-    gl.bindTexture(gl.TEXTURE_2D, null)
+    for (let layer = 0; layer < layers; layer++) {
+      const part = values.subarray(layer * height * perRow, (layer + 1) * height * perRow)
+      const full = Math.floor(part.length / perRow)
+      if (full > 0) put(layer, 0, full, part.subarray(0, full * perRow))
+      if (full * perRow < part.length) {
+        const rest = new row.array(perRow) as Int8Array
+        rest.set(part.subarray(full * perRow))
+        put(layer, full, 1, rest)
+      }
+    }
+    gl.bindTexture(target, null)
+    try {
+      this.check()
+    } catch (error) {
+      this.release(texture)
+      throw error
+    }
     return texture
   }
 
   /** The first `size` elements, once the GPU is done; integers, and half floats as their bits, arrive as i32. */
   async read(texture: Texture, size: number): Promise<Float32Array | Int32Array> {
+    const isFloat = formats[texture.format].sampler === 'sampler2D'
+    const out = isFloat ? new Float32Array(size) : new Int32Array(size)
+    const perLayer = 4 * 2 ** texture.bits * texture.height
+    // whoever frees it meanwhile leaves it to this reader
+    texture.users++
+    try {
+      // a layer at a time, so that what waits to be read is never the whole of a large array
+      for (let layer = 0; layer === 0 || layer * perLayer < size; layer++)
+        await this.readLayer(texture, layer, out.subarray(layer * perLayer, (layer + 1) * perLayer))
+    } finally {
+      if (this.all.has(texture)) this.release(texture)
+    }
+    return out
+  }
+  private async readLayer(texture: Texture, layer: number, out: Float32Array | Int32Array): Promise<void> {
     const { gl } = this
     this.alive()
-    const isFloat = formats[texture.format].sampler === 'sampler2D'
+    const isFloat = out instanceof Float32Array
     const width = 2 ** texture.bits
-    const rows = Math.max(1, Math.ceil(size / (4 * width)))
-    const bytes = rows * width * 16
+    const rows = Math.max(1, Math.ceil(out.length / (4 * width)))
     const pack = gl.createBuffer()
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack)
-    gl.bufferData(gl.PIXEL_PACK_BUFFER, bytes, gl.STREAM_READ)
-    gl.bindFramebuffer(gl.FRAMEBUFFER, texture.framebuffer)
+    gl.bufferData(gl.PIXEL_PACK_BUFFER, rows * width * 16, gl.STREAM_READ)
+    this.target(texture, layer)
     gl.readPixels(
       0,
       0,
@@ -366,20 +478,16 @@ export class Device {
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null)
     gl.bindFramebuffer(gl.FRAMEBUFFER, null)
     await this.fence()
-    const out = isFloat ? new Float32Array(size) : new Int32Array(size)
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, pack)
-    if (size > 0) gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, out)
+    if (out.length > 0) gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, out)
     gl.bindBuffer(gl.PIXEL_PACK_BUFFER, null)
     gl.deleteBuffer(pack)
     this.alive()
     const error = gl.getError()
     if (error !== gl.NO_ERROR)
       throw new BackendError(
-        error === gl.OUT_OF_MEMORY
-          ? 'webgl: the GPU is out of memory; release() tensors, or compute in smaller parts'
-          : `webgl: the GPU reports error ${error}`,
+        error === gl.OUT_OF_MEMORY ? OUT_OF_MEMORY : `webgl: the GPU reports error ${error}`,
       )
-    return out
   }
   /** Until everything that was asked for is done. */
   async fence(): Promise<void> {
@@ -406,10 +514,8 @@ export class Device {
     const { gl } = this
     this.isDisposed = true
     gl.canvas.removeEventListener('webglcontextlost', this.onLoss)
+    this.emptyPool()
     for (const texture of [...this.all]) this.destroy(texture)
-    this.pool.clear()
-    this.pooled = 0
-    this.pooledBytes = 0
     this.live = 0
     this.bytesInUse = 0
     for (const p of this.programs.values()) gl.deleteProgram(p.handle)
@@ -419,6 +525,9 @@ export class Device {
     gl.deleteVertexArray(this.vao)
   }
 }
+
+const keyOf = (format: Format, { bits, height, layers }: Layout): string =>
+  `${format}|${bits}|${height}|${layers}`
 
 /** A turn of the event loop, without the milliseconds that a timer rounds up to. */
 function nextTask(): Promise<void> {

@@ -102,9 +102,11 @@ export async function fromTfjs(x: TfjsTensor, options: ExchangeOptions = {}): Pr
 /** The tensor's values in our layout, if they lie in this context. */
 function onThisContext(x: TfjsTensor, device: Device): { texture: Texture; dispose(): void } | null {
   const size = x.shape.reduce((n, d) => n * d, 1)
-  if (size === 0 || size > device.maxElements) return null
-  const bits = device.bitsOf(size)
-  const height = Math.ceil(size / 4 / 2 ** bits)
+  if (size === 0) return null
+  const layout = device.layoutOf(size)
+  const { bits, height, layers } = layout
+  // tfjs has no textures of several layers
+  if (layers > 1) return null
   let data: ReturnType<TfjsTensor['dataToGPU']>
   try {
     data = x.dataToGPU({ customTexShape: [height, 2 ** bits] })
@@ -122,8 +124,7 @@ function onThisContext(x: TfjsTensor, device: Device): { texture: Texture; dispo
     handle: texture,
     framebuffer: texture,
     format: 'f32',
-    bits,
-    height,
+    ...layout,
     bytes: 0,
     users: 1,
   }
@@ -148,10 +149,10 @@ export async function toTfjs<T>(x: Tensor, tf: TfjsModule<T>, options: ExchangeO
   await realize([x], { backend })
   const held = x.value?.device
   const shared = (tf.backend() as { gpgpu?: { gl: unknown } }).gpgpu?.gl === device?.gl
-  // what is above a texture, or small enough to be handed through, lies on the host
+  // what is small enough to be handed through lies on the host
   const texture = held?.backend === backend ? (held.buffer as WebglBuffer).texture : null
   const fits = x.size > 0 && x.shape.length <= MAX_TFJS_RANK && x.dtype !== 'bool'
-  if (device && shared && texture && backend.precision === 'f32' && fits) {
+  if (device && shared && texture?.layers === 1 && backend.precision === 'f32' && fits) {
     const spec: Spec = { shape: x.shape, dtype: x.dtype }
     const floats = runOne(
       device,

@@ -90,25 +90,46 @@ interface Special {
 
 const NO_FLOATS = new Float32Array(0)
 
+/** What the text of a program depends on of an array: what a texel holds, and whether there are several layers. */
+interface Place {
+  readonly format: Format
+  readonly layered: boolean
+}
+
 /** The text of a program: what it needs of the library, its uniforms, its inputs, the drawing's own text. */
-function sourceOf(d: Drawing, formats: readonly Format[], out: Format, results: number): string {
+function sourceOf(
+  d: Drawing,
+  inputs: readonly Place[],
+  { format: out, layered }: Place,
+  results: number,
+): string {
   const names = Object.keys(d.ints ?? {})
   const floats = Object.keys(d.floats ?? {})
   const head = [
     '#version 300 es',
     'precision highp float; precision highp int; precision highp sampler2D; precision highp isampler2D;',
-    `uniform int ints_[${1 + formats.length + names.length}];`,
+    ...(inputs.some((i) => i.layered)
+      ? ['precision highp sampler2DArray; precision highp isampler2DArray;']
+      : []),
+    `uniform int ints_[${1 + inputs.length + names.length}];`,
+    ...(layered ? ['uniform int base_;'] : []),
     ...(floats.length > 0 ? [`uniform float floats_[${floats.length}];`] : []),
   ]
   const lines: string[] = []
   const widths: string[] = []
-  formats.forEach((format, k) => {
-    const sampler = samplerOf(format)
+  inputs.forEach(({ format, layered }, k) => {
+    const sampler = `${samplerOf(format)}${layered ? 'Array' : ''}`
     const [one, four] = isFloat(format) ? ['float', 'vec4'] : ['int', 'ivec4']
-    const place = `ivec2(t & mask${k}, t >> bits${k})`
-    widths.push(`  bits${k} = ints_[${k + 1}]; mask${k} = (1 << bits${k}) - 1;`)
+    const place = layered
+      ? `ivec3(t & mask${k}, (t >> bits${k}) & rows${k}, t >> layer${k})`
+      : `ivec2(t & mask${k}, t >> bits${k})`
+    widths.push(
+      layered
+        ? `  bits${k} = ints_[${k + 1}] & 255; layer${k} = ints_[${k + 1}] >> 8; mask${k} = (1 << bits${k}) - 1; rows${k} = (1 << (layer${k} - bits${k})) - 1;`
+        : `  bits${k} = ints_[${k + 1}]; mask${k} = (1 << bits${k}) - 1;`,
+    )
     lines.push(
-      `int bits${k}, mask${k};`,
+      `int bits${k}, mask${k}${layered ? `, layer${k}, rows${k}` : ''};`,
       `uniform ${sampler} x${k};`,
       format === 'f16'
         ? `vec4 texel${k}(int t) { ivec4 h = texelFetch(x${k}, ${place}, 0); return vec4(ofHalf(h.x), ofHalf(h.y), ofHalf(h.z), ofHalf(h.w)); }`
@@ -131,13 +152,13 @@ function sourceOf(d: Drawing, formats: readonly Format[], out: Format, results: 
     ...head,
     libraryFor([...lines, d.code, ...stores].join('\n')),
     ...lines,
-    ...names.map((n, i) => `#define ${n} ints_[${1 + formats.length + i}]`),
+    ...names.map((n, i) => `#define ${n} ints_[${1 + inputs.length + i}]`),
     ...floats.map((n, i) => `#define ${n} floats_[${i}]`),
     d.code,
     ...places.map((i) => `layout(location = ${i}) out ${stored} result${i};`),
     'void main() {',
     ...widths,
-    '  int t = (int(gl_FragCoord.y) << ints_[0]) | int(gl_FragCoord.x);',
+    `  int t = ${layered ? 'base_ | ' : ''}(int(gl_FragCoord.y) << ints_[0]) | int(gl_FragCoord.x);`,
     `  ${body}`,
     ...stores,
     '}',
@@ -179,19 +200,18 @@ export class Planner {
   drawMany(d: Drawing, results: number): Value[] {
     const outs = Array.from({ length: results }, () => this.fresh(d.shape, d.dtype))
     if (sizeOf(d.shape) === 0) return outs
-    const slots = d.inputs.map((v) => this.slots[v.slot])
-    const out = this.slots[outs[0].slot]
     const { device } = this
-    const source = sourceOf(
-      d,
-      slots.map((s) => s.format),
-      out.format,
-      results,
-    )
-    const program = device.program(source, slots.length)
+    const laid = ({ slot }: Value) => {
+      const { size, format } = this.slots[slot]
+      const { bits, layers, layerBits } = device.layoutOf(size)
+      return { format, layered: layers > 1, bits, layerBits }
+    }
+    const inputs = d.inputs.map(laid)
+    const out = laid(outs[0])
+    const program = device.program(sourceOf(d, inputs, out, results), inputs.length)
     const ints = Int32Array.of(
-      device.bitsOf(out.size),
-      ...slots.map((s) => device.bitsOf(s.size)),
+      out.bits,
+      ...inputs.map((i) => i.bits | (i.layerBits << 8)),
       ...Object.values(d.ints ?? {}),
     )
     const floats = d.floats ? Float32Array.from(Object.values(d.floats)) : NO_FLOATS
@@ -389,6 +409,7 @@ export class Plan {
       })
       // a loss between draws is silent
       device.alive()
+      device.check()
       return this.outputs.map((slot) => {
         const texture = textureOf(slot)
         texture.users++

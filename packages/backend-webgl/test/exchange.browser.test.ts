@@ -128,6 +128,19 @@ describe('handing over', () => {
       tf.removeBackend('elsewhere')
     }
   })
+  it('what lies in several layers here goes through an array, both ways', async () => {
+    const layered = await webgl({ maxTextureSize: 4 })
+    const values = Float32Array.from({ length: 300 }, (_, i) => i / 7 - 2)
+    const theirs = tf.mul(tf.tensor1d(values), 1)
+    const x = await fromTfjs(theirs, { backend: layered })
+    const y = t.mul(x, 2)
+    const stop = transfers()
+    const back = await toTfjs(y, tf, { backend: layered })
+    expect(stop().length).toBeGreaterThan(0)
+    expect(back.shape).toEqual([300])
+    expect(await list(back)).toEqual(Array.from(values, (v) => Math.fround(2 * v)))
+    layered.dispose()
+  })
   it('leaves each side its own memory', async () => {
     const y = tf.tidy(() => tf.mul(tf.ones([64, 64]), 3))
     const x = await fromTfjs(y)

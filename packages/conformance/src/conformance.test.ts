@@ -174,6 +174,12 @@ describe('testBackend', () => {
     expect(() => testBackend(() => reference(), runner, { skip: { 'sofmax/': 'typo' } })).toThrow(
       "skip 'sofmax/' fits no case",
     )
+    names.length = 0
+    testBackend(() => reference(), runner, { only: (name) => name.startsWith('softmax/') })
+    const softmax = conformanceCases().filter((c) => c.op === 'softmax')
+    expect(softmax.length).toBeGreaterThan(3)
+    expect(names).toEqual(softmax.map((c) => c.name.slice('softmax/'.length)))
+    expect(() => testBackend(() => reference(), runner, { only: () => false })).toThrow('no case')
     expect(() => testBackend(() => reference(), runner, { percision: 'f32' } as never)).toThrow(
       "unknown option 'percision'",
     )

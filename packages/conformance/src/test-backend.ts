@@ -15,6 +15,8 @@ export interface TestRunner {
 export interface TestBackendOptions {
   /** Precision of the backend that `make` gives; decides which properties are tried. Default f32. */
   readonly precision?: Backend['precision']
+  /** Only cases, properties and promises whose name passes. */
+  readonly only?: (name: string) => boolean
   /** Cases that are left out, by a start of their name, each with the reason; a start that fits no case fails. */
   readonly skip?: Readonly<Record<string, string>>
   /** Seed of the property tests; it is part of their names. Default 20260117. */
@@ -23,7 +25,7 @@ export interface TestBackendOptions {
   readonly runs?: number
 }
 
-const KNOWN: readonly string[] = ['precision', 'skip', 'seed', 'runs']
+const KNOWN: readonly string[] = ['precision', 'only', 'skip', 'seed', 'runs']
 
 /**
  * Registers every conformance case, property and promise of the contract for the backend that `make` gives.
@@ -37,7 +39,7 @@ export function testBackend(
   for (const name of Object.keys(options))
     if (!KNOWN.includes(name))
       throw new Error(`testBackend: unknown option '${name}'; known: ${KNOWN.join(', ')}`)
-  const { precision = 'f32', skip = {}, seed = 20260117, runs = 25 } = options
+  const { precision = 'f32', only = () => true, skip = {}, seed = 20260117, runs = 25 } = options
   const { describe, it } = runner
   let made: Promise<Backend> | undefined
   let oracle: Backend | undefined
@@ -54,7 +56,8 @@ export function testBackend(
     oracle?.dispose()
     if (made) (await made).dispose()
   })
-  const skipped = (name: string): boolean => Object.keys(skip).some((start) => name.startsWith(start))
+  const skipped = (name: string): boolean =>
+    !only(name) || Object.keys(skip).some((start) => name.startsWith(start))
 
   const cases = conformanceCases()
   const byOp = new Map<string, typeof cases>()
@@ -88,6 +91,7 @@ export function testBackend(
     ...conformanceProperties(precision).map((p) => p.name),
     ...contractCases.map((c) => c.name),
   ]
+  if (!names.some(only)) throw new Error('testBackend: only lets no case through')
   for (const start of Object.keys(skip))
     if (!names.some((name) => name.startsWith(start)))
       throw new Error(`testBackend: skip '${start}' fits no case; remove it`)
