@@ -1,12 +1,14 @@
 /**
- * Attention (Vaswani et al. 2017, eq. 1) without reading anything back: scores, what a row needs for its softmax, pattern,
- * values. Scale, softcap, bias, mask and geometry are applied where a score is made, in that order; every size, the window,
- * the sinks and the offset are uniforms or read on the GPU, so that one program serves all lengths.
+ * Attention (Vaswani et al. 2017, eq. 1) without reading anything back: scores, what a row needs for its softmax, e^(score −
+ * top), values. Scale, softcap, bias, mask and geometry are applied where a score is made, in that order; every size, the
+ * window, the sinks and the offset are uniforms or read on the GPU, so that one program serves all lengths. What the geometry
+ * hides is not computed, and of many queries some rows at a time are, so that memory has a bound.
  */
-import { type AttentionAttrs, type GraphNode, sizeOf, stridesOf } from '@heed/tensor'
+import { type AttentionAttrs, type GraphNode, sizeOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
 import { broadcastStrides, walk } from '../walk.js'
-import { type Epilogue, product } from './matmul.js'
+import { as, type Epilogue, lanesOf, product, turned, type Within } from './matmul.js'
+import { join } from './movement.js'
 import { reduce, reducedTo } from './reduce.js'
 
 interface Parts {
@@ -19,9 +21,11 @@ interface Parts {
   readonly bias: Value | null
   readonly sink: Value | null
   /** [batch, head, query, key] */
-  readonly full: readonly number[]
+  readonly full: readonly [number, number, number, number]
   /** Query heads that share a key head. */
   readonly share: number
+  /** The first of these queries among all of the node. */
+  readonly start: number
 }
 function partsOf(inputs: readonly Value[], attrs: Readonly<Record<string, unknown>>): Parts {
   const a = attrs as AttentionAttrs
@@ -39,6 +43,47 @@ function partsOf(inputs: readonly Value[], attrs: Readonly<Record<string, unknow
     sink: a.hasSink ? inputs[at++] : null,
     full: [batch, heads, queries, k.shape[2]],
     share: k.shape[1] === 0 ? 1 : heads / k.shape[1],
+    start: 0,
+  }
+}
+
+/** Whether an input that broadcasts to [batch, head, query, key] differs from query to query. */
+const byQuery = (x: Value): boolean => x.shape.length > 1 && x.shape[x.shape.length - 2] > 1
+/** Some rows of the last axis but one. */
+function rowsFrom(x: Value, start: number, count: number): Value {
+  const axis = x.shape.length - 2
+  return {
+    ...x,
+    offset: x.offset + start * x.strides[axis],
+    shape: x.shape.map((d, i) => (i === axis ? count : d)),
+  }
+}
+/**
+ * Elements of scores that are held at once. 2²⁴ are 64 MB, with which programs are long enough to keep any GPU busy; no
+ * more than one texture.
+ */
+const BUDGET = 2 ** 24
+/** The same attention for some queries after others. */
+function* chunksOf(p: Parts, planner: Planner): Generator<Parts> {
+  const [batch, heads, queries, keys] = p.full
+  const room = Math.floor(Math.min(BUDGET, 4 * planner.device.maxTextureSize ** 2) / (batch * heads * keys))
+  // products take four rows at once
+  const step = room >= queries ? queries : Math.max(1, room < 4 ? room : room - (room % 4))
+  if (step >= queries) {
+    yield p
+    return
+  }
+  for (let start = 0; start < queries; start += step) {
+    const count = Math.min(step, queries - start)
+    const some = (x: Value | null): Value | null => (x && byQuery(x) ? rowsFrom(x, start, count) : x)
+    yield {
+      ...p,
+      q: rowsFrom(p.q, start, count),
+      mask: some(p.mask),
+      bias: some(p.bias),
+      full: [batch, heads, count, keys],
+      start,
+    }
   }
 }
 
@@ -54,41 +99,38 @@ const shared = (x: Value, share: number): Value => ({
   shape: [x.shape[0], x.shape[1], share, ...x.shape.slice(2)],
   strides: [x.strides[0], x.strides[1], 0, ...x.strides.slice(2)],
 })
-const turned = (x: Value): Value => {
-  const n = x.shape.length
-  const swap = (list: readonly number[]): number[] => [...list.slice(0, n - 2), list[n - 1], list[n - 2]]
-  return { ...x, shape: swap(x.shape), strides: swap(x.strides) }
-}
-const as = (x: Value, shape: readonly number[]): Value => ({ ...x, shape, strides: stridesOf(shape) })
+const groupsOf = (p: Parts): number[] => [p.full[0], p.k.shape[1], p.share]
 
-/** Wider than any sequence. */
+/** Wider than any sequence; twice as much still is no overflow. */
 const OPEN = 2 ** 29
 
-/** What makes a score of a product q·k: scale → softcap → bias → −∞ where a query may not look. */
-function scoring(p: Parts): Epilogue {
-  const { a, mask, bias, full } = p
-  const inputs: Value[] = [p.offset]
-  const ints: Record<string, number> = {
-    where_: p.offset.offset,
-    causal: a.causal ? 1 : 0,
-    left: a.window?.[0] ?? OPEN,
-    right: a.window?.[1] ?? OPEN,
-    sinks: a.window ? a.sinkTokens : 0,
-    blocks: a.block,
-    back: a.back,
-  }
-  const read = (v: Value, name: string) => {
-    const w = walk(name, full, [{ offset: v.offset, strides: broadcastStrides(v, full) }])
-    Object.assign(ints, w.ints)
-    return { code: w.code, input: inputs.push(v) - 1 }
-  }
-  const m = mask && read(mask, 'maskPlace')
-  const b = bias && read(bias, 'biasPlace')
+interface Geometry {
+  /** GLSL that defines `sees`, `keysSeen` and `queriesSeeing`; `offset` is the number of the offset's input. */
+  readonly code: (offset: number) => string
+  readonly ints: Readonly<Record<string, number>>
+}
+/** Who may see whom, by place alone; null where everybody sees everything. */
+function geometryOf({ a, offset, full, start }: Parts): Geometry | null {
+  if (!a.causal && !a.window && a.block === 0) return null
+  const block = Math.min(a.block, OPEN)
   return {
-    code: (first) => `${m?.code ?? ''}
-${b?.code ?? ''}
+    ints: {
+      where_: offset.offset,
+      start,
+      queries: full[2],
+      keys: full[3],
+      causal: a.causal ? 1 : 0,
+      left: a.window?.[0] ?? OPEN,
+      right: a.window?.[1] ?? OPEN,
+      sinks: a.window ? a.sinkTokens : 0,
+      blocks: block,
+      back: block > 0 ? Math.min(a.back, Math.floor((2 * OPEN) / block)) : 0,
+    },
+    // an offset far outside sees the same as one just outside, and cannot overflow
+    code: (input) => `int moved() { return start + clamp(at${input}(where_), ${-OPEN / 2}, ${OPEN / 2}); }
 int blockOf(int x) { int q = abs(x) / blocks; return x >= 0 ? q : -((blocks - 1 - x) / blocks); }
 bool sees(int i, int j) {
+  i += moved();
   if (causal == 1 && j > i) return false;
   if (!(i - left <= j && j <= i + right) && j >= sinks) return false;
   if (blocks > 0) {
@@ -98,82 +140,261 @@ bool sees(int i, int j) {
   }
   return true;
 }
-float finish(float acc, int group, int i, int j) {
-  int o = (group * M + i) * N + j;
-  int at;
-  // an offset far outside sees the same as one just outside, and cannot overflow
-  if (!sees(i + clamp(at${first}(where_), -M - 1 - ${OPEN}, ${OPEN}), j)) return -INF;
-  ${m ? `maskPlace(o, at); if (at${first + m.input}(at) == 0) return -INF;` : ''}
-  float s = acc * scale;
-  if (softcap > 0.0) s = softcap * tanhOf(s / softcap);
-  ${b ? `biasPlace(o, at); s += at${first + b.input}(at);` : ''}
-  return s;
+// no key outside of [x, y) is seen by queries first to last
+ivec2 keysSeen(int first, int last) {
+  int by = moved();
+  first += by;
+  last += by;
+  int from = sinks > 0 ? 0 : first - left;
+  int to = max(last + right + 1, sinks);
+  if (causal == 1) to = min(to, last + 1);
+  if (blocks > 0) {
+    from = max(from, max(blockOf(first) - back, 0) * blocks);
+    to = min(to, (min(blockOf(last) + (causal == 1 ? 0 : back), keys / blocks) + 1) * blocks);
+  }
+  return ivec2(max(from, 0), min(to, keys));
+}
+// no query outside of [x, y) sees any of the keys first to last
+ivec2 queriesSeeing(int first, int last) {
+  bool free = first < sinks;
+  int from = free ? ${-2 * OPEN} : first - right;
+  int to = free ? ${2 * OPEN - 1} : last + left + 1;
+  if (causal == 1) from = max(from, first);
+  if (blocks > 0) {
+    from = max(from, (blockOf(first) - (causal == 1 ? 0 : back)) * blocks);
+    to = min(to, (min(blockOf(last) + back, ${OPEN} / blocks) + 1) * blocks);
+  }
+  int by = moved();
+  return ivec2(max(from - by, 0), min(min(to, ${2 * OPEN - 1}) - by, queries));
 }`,
+  }
+}
+/** What of a product is hidden: columns that are keys, terms that are keys, or terms that are queries (of every sharing head). */
+function hidden(p: Parts, of: 'columns' | 'terms', by: 'keys' | 'queries' = 'keys'): Within | undefined {
+  const geometry = geometryOf(p)
+  if (!geometry) return undefined
+  return {
+    code: (first) => `${geometry.code(first)}
+ivec2 within(int first, int last) { return ${by === 'keys' ? 'keysSeen' : 'queriesSeeing'}(first, last); }`,
+    inputs: [p.offset],
+    ints: geometry.ints,
+    of,
+    ...(by === 'queries' ? { runs: p.share } : {}),
+  }
+}
+
+/**
+ * What makes a score of a product q·k: scale → softcap → bias → −∞ where a query may not look. The text of `hidden` stands
+ * before. With `lse` the result is the pattern.
+ */
+function scoring(p: Parts, lse?: Value, queries = 0): Epilogue {
+  const { a, mask, bias, full } = p
+  const inputs: Value[] = []
+  const ints: Record<string, number> = {}
+  const input = (v: Value): number => inputs.push(v) - 1
+  const read = (v: Value, name: string) => {
+    const w = walk(name, full, [{ offset: v.offset, strides: broadcastStrides(v, full) }])
+    Object.assign(ints, w.ints)
+    return { code: w.code, input: input(v) }
+  }
+  const m = mask && read(mask, 'maskPlace')
+  const b = bias && read(bias, 'biasPlace')
+  const l = lse && { input: input(lse) }
+  if (lse) Object.assign(ints, { allQueries: queries, fromQuery: p.start })
+  const geometry = geometryOf(p)
+  return {
+    code: (first, four) => {
+      const { type, lanes } = lanesOf(four)
+      const each = (line: (lane: string, n: number) => string): string => lanes.map(line).join(' ')
+      // without sinks what a query sees is one range
+      const hide = four
+        ? `ivec4 js = j + ivec4(0, 1, 2, 3);
+  s = mix(s, vec4(-INF), lessThan(js, ivec4(seen.x)));
+  s = mix(s, vec4(-INF), greaterThanEqual(js, ivec4(seen.y)));`
+        : 'if (j < seen.x || j >= seen.y) s = -INF;'
+      const maskAt = (lane: string, n: number): string =>
+        `maskPlace(o + ${n}, at); if (at${first + (m?.input ?? 0)}(at) == 0) s${lane} = -INF;`
+      return `${m?.code ?? ''}
+${b?.code ?? ''}
+${type} finish(${type} acc, int group, int i, int j) {
+  ${type} s = acc * scale;
+  ${a.softcap > 0 ? each((lane) => `s${lane} = softcap * tanhOf(s${lane} / softcap);`) : ''}
+  ${m || b ? 'int o = (group * M + i) * N + j; int at;' : ''}
+  ${b ? each((lane, n) => `biasPlace(o + ${n}, at); s${lane} += at${first + b.input}(at);`) : ''}
+  ${geometry ? `${hide} if (sinks > 0) { ${each((lane, n) => `if (!sees(i, j + ${n})) s${lane} = -INF;`)} }` : ''}
+  ${m ? each(maskAt) : ''}
+  ${
+    l
+      ? `float l = at${first + l.input}(group * allQueries + fromQuery + i);
+  ${each((lane) => `s${lane} = l == -INF ? 0.0 : expOf(s${lane} - l);`)}`
+      : ''
+  }
+  return s;
+}`
+    },
     inputs,
     ints,
-    floats: { scale: a.scale, softcap: a.softcap },
+    floats: { scale: a.scale, ...(a.softcap > 0 ? { softcap: a.softcap } : {}) },
+    blank: lse ? '0.0' : '-INF',
   }
 }
 /** [batch, head, query, key] */
 function scoresOf(planner: Planner, p: Parts, epilogue?: Epilogue): Value {
   const q = byGroup(p.q, p.share)
   const k = turned(shared(p.k, p.share))
-  return as(product(planner, q, k, q.shape.slice(0, 3), epilogue), p.full)
+  return as(product(planner, q, k, groupsOf(p), { epilogue, within: hidden(p, 'columns') }), p.full)
 }
 
+/** Few rows of many keys are gone through in parts, since a row each would leave a GPU idle. */
+const FEW_ROWS = 4096
+const MANY_KEYS = 512
+/** Fours of keys (or keys, where four do not divide them) after which a sum begins anew, so that errors do not add up. */
+const BLOCK = 64
+interface OverKeys {
+  readonly start: string
+  /** GLSL over two numbers, or two vectors. */
+  readonly step: (x: string, y: string) => string
+  /** GLSL that makes the result of `acc` for `row`; `first` is the number of the first of its own inputs. */
+  readonly end: (first: number) => string
+  readonly inputs?: readonly Value[]
+  readonly ints?: Readonly<Record<string, number>>
+}
+/** Goes through every row of x [batch, head, query, key], as far as its query sees: [rows]. */
+function overKeys(planner: Planner, p: Parts, x: Value, o: OverKeys): Value {
+  const [batch, heads, queries, keys] = p.full
+  const rows = batch * heads * queries
+  const isLong = keys >= MANY_KEYS && rows < FEW_ROWS
+  const parts = isLong ? Math.ceil(Math.sqrt(keys) / 2) : 1
+  const fours = keys % 4 === 0
+  const geometry = geometryOf(p)
+  const type = fours ? 'vec4' : 'float'
+  const end = (of: string, first: number): string => `float acc = ${of}; ${o.end(first)}`
+  const folded = fours ? o.step(o.step('y.x', 'y.y'), o.step('y.z', 'y.w')) : 'y'
+  const more = isLong ? [] : (o.inputs ?? [])
+  const first = planner.draw({
+    code: `${geometry?.code(1) ?? ''}
+float value(int o) {
+  int row = o / parts;
+  int part = o - row * parts;
+  ${geometry ? 'int i = row % queries; ivec2 w = keysSeen(i, i);' : 'ivec2 w = ivec2(0, keys);'}
+  w = ivec2(max(w.x, part * chunk), min(w.y, (part + 1) * chunk));
+  int base = row * keys${fours ? ' >> 2' : ''};
+  ${fours ? 'w = ivec2(w.x >> 2, (w.y + 3) >> 2);' : ''}
+  ${type} y = ${type}(${o.start});
+  for (int k0 = w.x; k0 < w.y; k0 += ${BLOCK}) {
+    ${type} some = ${type}(${o.start});
+    int stop = min(w.y, k0 + ${BLOCK});
+    for (int k = k0; k < stop; k++) some = ${o.step('some', fours ? 'texel0(base + k)' : 'at0(base + k)')};
+    y = ${o.step('y', 'some')};
+  }
+  ${isLong ? `return ${folded};` : end(folded, geometry ? 2 : 1)}
+}`,
+    inputs: [x, ...(geometry ? [p.offset] : []), ...more],
+    ints: {
+      ...geometry?.ints,
+      queries,
+      keys,
+      parts,
+      chunk: 4 * Math.ceil(keys / parts / 4),
+      ...(isLong ? {} : o.ints),
+    },
+    shape: [rows, parts],
+    dtype: 'f32',
+  })
+  if (!isLong) return first
+  return planner.draw({
+    code: `float value(int row) {
+  float y = ${o.start};
+  for (int part = 0; part < parts; part++) y = ${o.step('y', 'at0(row * parts + part)')};
+  ${end('y', 1)}
+}`,
+    inputs: [first, ...(o.inputs ?? [])],
+    ints: { parts, queries, ...o.ints },
+    shape: [rows],
+    dtype: 'f32',
+  })
+}
+const larger = (x: string, y: string): string => `max(${x}, ${y})`
+const added = (x: string, y: string): string => `(${x} + ${y})`
+
+function forward(planner: Planner, p: Parts): { z: Value; lse: Value } {
+  const { sink, full } = p
+  const [batch, heads, queries, keys] = full
+  const scores = scoresOf(planner, p, scoring(p))
+  const sinkInts: Record<string, number> = sink
+    ? { heads, sinkAt: sink.offset, sinkStep: sink.strides[0] }
+    : {}
+  const sinkLogit = (input: number): string => `at${input}(sinkAt + (row / queries) % heads * sinkStep)`
+  // the largest finite score of a row, or 0
+  const top = overKeys(planner, p, scores, {
+    start: '-INF',
+    step: larger,
+    end: (first) => `if (acc == INF || acc == -INF) acc = 0.0;
+  ${sink ? `float extra = ${sinkLogit(first)}; acc = max(acc, extra == INF || extra == -INF ? 0.0 : extra);` : ''}
+  return acc;`,
+    ...(sink ? { inputs: [sink], ints: sinkInts } : {}),
+  })
+  const fours = keys % 4 === 0
+  const geometry = geometryOf(p)
+  const e = (x: string): string => `expOf(${x} - m)`
+  // e^(score − top), 0 where nothing is seen
+  const weights = planner.draw({
+    code: `${geometry?.code(2) ?? ''}
+${fours ? 'vec4 quad(int t) { int o = t << 2;' : 'float value(int o) {'}
+  int row = o / keys;
+  ${geometry ? `int i = row % queries; int j = o - row * keys; ivec2 w = keysSeen(i, i); if (j${fours ? ' + 3' : ''} < w.x || j >= w.y) return ${fours ? 'vec4' : 'float'}(0.0);` : ''}
+  float m = at1(row);
+  ${fours ? `vec4 s = texel0(t); return vec4(${['s.x', 's.y', 's.z', 's.w'].map(e).join(', ')});` : `return ${e('at0(o)')};`}
+}`,
+    inputs: [scores, top, ...(geometry ? [p.offset] : [])],
+    ints: { ...geometry?.ints, queries, keys },
+    shape: full,
+    dtype: 'f32',
+  })
+  const total = overKeys(planner, p, weights, {
+    start: '0.0',
+    step: added,
+    end: (first) => (sink ? `return acc + expOf(${sinkLogit(first)} - at${first + 1}(row));` : 'return acc;'),
+    ...(sink ? { inputs: [sink, top], ints: sinkInts } : {}),
+  })
+  const z = product(planner, byGroup(weights, p.share), shared(p.v, p.share), groupsOf(p), {
+    within: hidden(p, 'terms'),
+    epilogue: {
+      code: (first, four) => {
+        const { type } = lanesOf(four)
+        return `${type} finish(${type} acc, int group, int i, int j) {
+  float total = at${first}(group * M + i);
+  return total == 0.0 ? acc : acc / total;
+}`
+      },
+      inputs: [total],
+    },
+  })
+  const lse = planner.draw({
+    code: 'float value(int row) { float total = at1(row); return total == 0.0 ? -INF : logOf(total) + at0(row); }',
+    inputs: [top, total],
+    shape: [batch, heads, queries],
+    dtype: 'f32',
+  })
+  return { z: as(z, [batch, heads, queries, p.v.shape[3]]), lse }
+}
 const attention: Kernel = {
   largest: (node) => largest(node),
   plan: (node, inputs, planner) => {
-    const p = partsOf(inputs, node.attrs)
-    const [batch, heads, queries, keys] = p.full
-    const scores = scoresOf(planner, p, scoring(p))
-    const rows = batch * heads * queries
-    // per row: the largest finite score m, Σ e^(s − m) or 1 where nothing is seen, log-sum-exp
-    const stats = planner.draw({
-      code: `vec4 quad(int row) {
-  int base = row * keys;
-  float top = -INF;
-  for (int k = 0; k < keys; k++) top = max(top, at0(base + k));
-  if (top == INF || top == -INF) top = 0.0;
-  ${
-    p.sink
-      ? `float extra = at1(sink + (row / queries) % heads * sinkStep);
-  top = max(top, extra == INF || extra == -INF ? 0.0 : extra);`
-      : ''
-  }
-  float total = 0.0;
-  for (int k0 = 0; k0 < keys; k0 += 64) {
-    float part = 0.0;
-    int stop = min(keys, k0 + 64);
-    for (int k = k0; k < stop; k++) part += expOf(at0(base + k) - top);
-    total += part;
-  }
-  ${p.sink ? 'total += expOf(extra - top);' : ''}
-  bool empty = total == 0.0;
-  float divisor = empty ? 1.0 : total;
-  return vec4(top, divisor, empty ? -INF : logOf(divisor) + top, 0.0);
-}`,
-      inputs: p.sink ? [scores, p.sink] : [scores],
-      ints: { keys, ...(p.sink ? { queries, heads, sink: p.sink.offset, sinkStep: p.sink.strides[0] } : {}) },
-      shape: [rows, 4],
-      dtype: 'f32',
-    })
-    const pattern = planner.draw({
-      code: 'float value(int o) { vec4 s = texel1(o / keys); return expOf(at0(o) - s.x) / s.y; }',
-      inputs: [scores, stats],
-      ints: { keys },
-      shape: p.full,
-      dtype: 'f32',
-    })
-    const v = shared(p.v, p.share)
-    const z = product(planner, byGroup(pattern, p.share), v, v.shape.slice(0, 3))
-    const lse = planner.draw({
-      code: 'float value(int o) { return texel0(o).z; }',
-      inputs: [stats],
-      shape: [batch, heads, queries],
-      dtype: 'f32',
-    })
-    return [as(z, node.to[0].shape), lse]
+    const all = [...chunksOf(partsOf(inputs, node.attrs), planner)].map((p) => forward(planner, p))
+    const z = join(
+      planner,
+      all.map((c) => c.z),
+      2,
+      'f32',
+    )
+    const lse = join(
+      planner,
+      all.map((c) => c.lse),
+      2,
+      'f32',
+    )
+    return [z, lse]
   },
 }
 
@@ -185,23 +406,14 @@ const attentionVjp: Kernel = {
   largest: (node) => largest(node),
   plan: (node, inputs, planner) => {
     const { nIn, nOut, given } = node.attrs as { nIn: number; nOut: number; given: readonly boolean[] }
-    const p = partsOf(inputs, node.attrs)
-    const { a, share, full } = p
-    const [batch, heads, queries, keys] = full
+    const all = partsOf(inputs, node.attrs)
+    const { a, share } = all
+    const [batch, heads, queries, keys] = all.full
     const [z, lse] = inputs.slice(nIn, nIn + nOut).map((x) => planner.whole(x))
-    const cotangents = inputs.slice(nIn + nOut).map((x) => planner.whole(x))
-    const dz = given[0] ? (cotangents.shift() as Value) : null
-    const dlse = given[1] ? (cotangents.shift() as Value) : null
-    const scores = scoresOf(planner, p, scoring(p))
-    const groups = p.k.shape[1]
+    const cotangents = inputs.slice(nIn + nOut)
+    const dz = given[0] ? planner.whole(cotangents.shift() as Value) : null
+    const dlse = given[1] ? planner.whole(cotangents.shift() as Value) : null
 
-    const pattern = planner.draw({
-      code: 'float value(int o) { float l = at1(o / keys); return l == -INF ? 0.0 : expOf(at0(o) - l); }',
-      inputs: [scores, lse],
-      ints: { keys },
-      shape: full,
-      dtype: 'f32',
-    })
     const rowShape = [batch, heads, queries]
     const deltaInputs: Value[] = []
     const use = (v: Value): number => deltaInputs.push(v) - 1
@@ -216,59 +428,128 @@ const attentionVjp: Kernel = {
       shape: rowShape,
       dtype: 'f32',
     })
-    const dPattern = dz
-      ? as(product(planner, byGroup(dz, share), turned(shared(p.v, share)), [batch, groups, share]), full)
-      : null
-    const dScores = planner.draw({
-      code: `float value(int o) { return at0(o) * (${dPattern ? 'at2(o)' : '0.0'} - at1(o / keys)); }`,
-      inputs: dPattern ? [pattern, delta, dPattern] : [pattern, delta],
-      ints: { keys },
-      shape: full,
-      dtype: 'f32',
-    })
-    // what reaches q·k: through the softcap, times the scale
-    const capped = a.softcap > 0 ? scoresOf(planner, p) : null
-    const dProducts = planner.draw({
-      code: `float value(int o) {
-  float y = at0(o) * scale;
-  ${capped ? 'float c = tanhOf(at1(o) * scale / softcap); y *= 1.0 - c * c;' : ''}
+
+    const dqs: Value[] = []
+    const dBiases: Value[] = []
+    let dk: Value | null = null
+    let dv: Value | null = null
+    for (const p of chunksOf(all, planner)) {
+      const lead = groupsOf(p)
+      const pattern = scoresOf(planner, p, scoring(p, lse, queries))
+      const some = dz && rowsFrom(dz, p.start, p.full[2])
+      // what reaches q·k of what reaches a score: through the softcap, times the scale
+      const capped = a.softcap > 0 ? scoresOf(planner, p) : null
+      const through = (input: number, four: boolean): string => {
+        const { lanes } = lanesOf(four)
+        const turn = (lane: string, n: number): string =>
+          `c = tanhOf(at${input}(o + ${n}) * scale / softcap); y${lane} *= 1.0 - c * c;`
+        return `y *= scale; ${capped ? `float c; ${lanes.map(turn).join(' ')}` : ''}`
+      }
+      const throughFloats = { scale: a.scale, ...(capped ? { softcap: a.softcap } : {}) }
+      // a bias asks for what reaches a score
+      const isOneStep = !p.bias
+      const dScores = some
+        ? as(
+            product(planner, byGroup(some, share), turned(shared(p.v, share)), lead, {
+              within: hidden(p, 'columns'),
+              epilogue: {
+                code: (first, four) => {
+                  const { type } = lanesOf(four)
+                  return `${type} finish(${type} acc, int group, int i, int j) {
+  int o = (group * M + i) * N + j;
+  ${type} y = ${four ? `texel${first}(o >> 2)` : `at${first}(o)`} * (acc - at${first + 1}(group * allQueries + fromQuery + i));
+  ${isOneStep ? through(first + 2, four) : ''}
+  return y;
+}`
+                },
+                inputs: [pattern, delta, ...(isOneStep && capped ? [capped] : [])],
+                ints: { allQueries: queries, fromQuery: p.start },
+                floats: isOneStep ? throughFloats : {},
+              },
+            }),
+            p.full,
+          )
+        : planner.draw({
+            code: `float value(int o) {
+  int row = o / keys;
+  int group = row / queries;
+  float y = -at0(o) * at1(group * allQueries + fromQuery + row - group * queries);
+  ${isOneStep ? through(2, false) : ''}
   return y;
 }`,
-      inputs: capped ? [dScores, capped] : [dScores],
-      floats: { scale: a.scale, ...(capped ? { softcap: a.softcap } : {}) },
-      shape: full,
-      dtype: 'f32',
-    })
-    // heads that share a key head are rows of one product, so that their sum needs no step of its own
-    const rowsOf = (x: Value): Value =>
-      as(planner.whole(x), [batch, groups, share * queries, x.shape[x.shape.length - 1]])
-    const lead = [batch, groups]
-    const keyK = shared(p.k, share)
-    const dq = product(planner, byGroup(dProducts, share), keyK, [batch, groups, share])
-    const dk = product(planner, turned(rowsOf(dProducts)), rowsOf(p.q), lead)
-    const dv = dz
-      ? product(planner, turned(rowsOf(pattern)), rowsOf(dz), lead)
-      : planner.constant(new Float32Array(sizeOf(p.v.shape)), p.v.shape, 'f32')
-    const results = [as(dq, p.q.shape), as(dk, p.k.shape), as(dv, p.v.shape)]
-    if (p.bias) results.push(reducedTo(planner, dScores, p.bias.shape))
-    if (p.sink) {
+            inputs: [pattern, delta, ...(isOneStep && capped ? [capped] : [])],
+            ints: { queries: p.full[2], keys, allQueries: queries, fromQuery: p.start },
+            floats: isOneStep ? throughFloats : {},
+            shape: p.full,
+            dtype: 'f32',
+          })
+      const dProducts = isOneStep
+        ? dScores
+        : planner.draw({
+            code: `float value(int o) { float y = at0(o); ${through(1, false)} return y; }`,
+            inputs: capped ? [dScores, capped] : [dScores],
+            floats: throughFloats,
+            shape: p.full,
+            dtype: 'f32',
+          })
+      const dq = product(planner, byGroup(dProducts, share), shared(p.k, share), lead, {
+        within: hidden(p, 'terms'),
+      })
+      dqs.push(as(dq, p.q.shape))
+      // heads that share a key head are rows of one product, so that their sum needs no step of its own
+      const rowsOf = (x: Value): Value =>
+        planner.view(
+          {
+            ...node,
+            op: 'reshape',
+            to: [{ shape: [lead[0], lead[1], share * p.full[2], x.shape[3]], dtype: 'f32' }],
+          },
+          x,
+        )
+      const queriesOf = hidden(p, 'terms', 'queries')
+      const sumWith = (known: Value | null, x: Value, y: Value): Value => {
+        const part = product(planner, turned(rowsOf(x)), rowsOf(y), lead.slice(0, 2), { within: queriesOf })
+        return known ? plus(planner, known, part) : part
+      }
+      dk = sumWith(dk, dProducts, p.q)
+      if (some) dv = sumWith(dv, pattern, some)
+      if (p.bias) {
+        const part = reducedTo(planner, dScores, p.bias.shape)
+        if (byQuery(p.bias) || dBiases.length === 0) dBiases.push(part)
+        else dBiases[0] = plus(planner, dBiases[0], part)
+      }
+    }
+    const results = [
+      join(planner, dqs, 2, 'f32'),
+      as(dk as Value, all.k.shape),
+      dv ? as(dv, all.v.shape) : planner.constant(new Float32Array(sizeOf(all.v.shape)), all.v.shape, 'f32'),
+    ]
+    if (all.bias) results.push(as(join(planner, dBiases, all.bias.shape.length - 2, 'f32'), all.bias.shape))
+    if (all.sink) {
       const each = planner.draw({
         code: `float value(int o) {
   float l = at1(o);
-  return l == -INF ? 0.0 : -at2(o) * expOf(at0(sink + (o / queries) % heads * sinkStep) - l);
+  return l == -INF ? 0.0 : -at2(o) * expOf(at0(sinkAt + (o / queries) % heads * sinkStep) - l);
 }`,
-        inputs: [p.sink, lse, delta],
-        ints: { queries, heads, sink: p.sink.offset, sinkStep: p.sink.strides[0] },
+        inputs: [all.sink, lse, delta],
+        ints: { queries, heads, sinkAt: all.sink.offset, sinkStep: all.sink.strides[0] },
         shape: rowShape,
         dtype: 'f32',
       })
-      results.push(as(planner.contiguous(reduce(planner, 'sum', each, [0, 2])), p.sink.shape))
+      results.push(as(planner.contiguous(reduce(planner, 'sum', each, [0, 2])), all.sink.shape))
     }
     return results
   },
 }
+const plus = (planner: Planner, x: Value, y: Value): Value =>
+  planner.draw({
+    code: 'float value(int o) { return at0(o) + at1(o); }',
+    inputs: [x, y].map((v) => planner.whole(v)),
+    shape: x.shape,
+    dtype: 'f32',
+  })
 
-/** The scores are held at once. */
-const largest = ({ from: [q, k] }: GraphNode): number => q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
+/** The scores of one query are held at once. */
+const largest = ({ from: [q, k] }: GraphNode): number => q.shape[0] * q.shape[1] * k.shape[2]
 
 export const attentionKernels = { attention, 'attention.vjp': attentionVjp } satisfies Record<string, Kernel>

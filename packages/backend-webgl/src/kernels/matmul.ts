@@ -3,20 +3,43 @@
  * `rows` of b (four columns of one row k) make four results at once, `columns` of b (four k of one column, as in q·kᵀ and
  * x·Wᵀ) make one result by dot products. Other layouts are read one by one; nothing is copied or transposed.
  */
-import { type Shape, sizeOf } from '@heed/tensor'
-import type { Drawing, Kernel, Planner, Value } from '../plan.js'
+import { type GraphNode, type Shape, sizeOf, stridesOf } from '@heed/tensor'
+import type { Kernel, Planner, Value } from '../plan.js'
 import { broadcastStrides, walk } from '../walk.js'
+import { reducedTo } from './reduce.js'
 
 /** What happens to a product before it is written. */
 export interface Epilogue {
   /**
    * GLSL that defines `float finish(float acc, int group, int i, int j)`: row i and column j of matrix `group`, where M and N
-   * are its sizes. `first` is the number of the first of its own inputs.
+   * are its sizes; with `four` the same of `vec4`, columns j to j + 3. `first` is the number of the first of its own inputs.
+   */
+  readonly code: (first: number, four: boolean) => string
+  readonly inputs: readonly Value[]
+  readonly ints?: Readonly<Record<string, number>>
+  readonly floats?: Readonly<Record<string, number>>
+  /** What it makes of results that need not be computed. */
+  readonly blank?: string
+}
+/** What of a product need not be computed: a mask that hides the future halves the work. */
+export interface Within {
+  /**
+   * GLSL that defines `ivec2 within(int first, int last)`: for rows first to last, outside of [x, y) columns are blank, or
+   * terms are 0. With columns, an epilogue may use all of this text, and `ivec2 seen`, what its row sees.
    */
   readonly code: (first: number) => string
   readonly inputs: readonly Value[]
   readonly ints: Readonly<Record<string, number>>
-  readonly floats?: Readonly<Record<string, number>>
+  readonly of: 'columns' | 'terms'
+  /** The terms are so many runs one after another, each with that range. */
+  readonly runs?: number
+}
+/** The type of an epilogue's numbers, and how each of them is named in it. */
+export const lanesOf = (four: boolean): { type: string; lanes: readonly string[] } =>
+  four ? { type: 'vec4', lanes: ['.x', '.y', '.z', '.w'] } : { type: 'float', lanes: [''] }
+export interface Extras {
+  readonly epilogue?: Epilogue | undefined
+  readonly within?: Within | undefined
 }
 
 const aligned = (...n: readonly number[]): boolean => n.every((v) => v % 4 === 0)
@@ -24,84 +47,209 @@ const aligned = (...n: readonly number[]): boolean => n.every((v) => v % 4 === 0
 /** Products of fewer rows or shorter sums are made a row at a time. */
 const FEW_ROWS = 4
 const SHORT = 8
+/** So few results of so long sums leave a GPU idle: the sums are made in parts of some 64 terms, at most 64 of them. */
+const FEW_RESULTS = 4096
+const LONG = 512
+const PART = 64
 
-interface Rows4 {
+interface Job extends Extras {
   readonly planner: Planner
   readonly a: Value
   readonly b: Value
   readonly batch: Shape
-  readonly epilogue: Epilogue | undefined
   readonly groups: ReturnType<typeof walk>
-  /** A texel of a holds four rows of one column, as in xᵀ·dy, and not four columns of one row. */
-  readonly aColumns: boolean
+  /** A texel of a holds four terms of a row. */
+  readonly aFours: boolean
   readonly bRows: boolean
+  readonly bColumns: boolean
 }
+const sizesOf = ({ a, b }: Job) => {
+  const [M, K] = a.shape.slice(-2)
+  const [aRow, aK] = a.strides.slice(-2)
+  const [bK, bColumn] = b.strides.slice(-2)
+  return { M, N: b.shape[b.shape.length - 1], K, aRow, aK, bK, bColumn }
+}
+/** The loop over the terms that `rows` (GLSL: first, last) need: k counts them, in fours if `fours`. */
+function overTerms({ within }: Job, fours: boolean, rows: string, isSplit = false) {
+  const runs = within?.of === 'terms' ? (within.runs ?? 1) : 0
+  // fours at the end of a run would reach into the next
+  const isCut = runs > 0 && !(fours && runs > 1)
+  const range = `ivec2 w = ${isCut ? `within(${rows})` : 'ivec2(0, K)'};${isSplit ? ' w = ivec2(max(w.x, part * chunk), min(w.y, (part + 1) * chunk));' : ''}`
+  return (body: string): string => {
+    if (fours) return `${range} for (int k = w.x >> 2; k < (w.y + 3) >> 2; k++) { ${body} }`
+    if (!isCut || runs === 1) return `${range} for (int k = w.x; k < w.y; k++) { ${body} }`
+    return `${range} for (int run = 0; run < K; run += K / runs) for (int k = run + w.x; k < run + w.y; k++) { ${body} }`
+  }
+}
+const runsOf = ({ within }: Job): Record<string, number> => (within?.runs ? { runs: within.runs } : {})
+/** Finds what `rows` see, and returns a blank early: `columns` neighbours from column j on. */
+const blankCode = ({ within }: Job, rows: string, columns: number, then: string): string =>
+  within?.of === 'columns'
+    ? `seen = within(${rows}); if (j + ${columns - 1} < seen.x || j >= seen.y) { ${then} }`
+    : ''
+/** The text of what is hidden, with `seen` for an epilogue. */
+const withinCode = (within: Within | null | undefined, first: number): string =>
+  within ? `${within.of === 'columns' ? 'ivec2 seen;' : ''}\n${within.code(first)}` : ''
+
 /**
  * Four rows by four columns at once: one fetch for eight multiplications, where a single row takes five for 16. The rows go
  * to four textures, rows 4i + r to texture r, and a second program puts them in order.
  */
-function byFourRows({ planner, a, b, batch, epilogue, groups, aColumns, bRows }: Rows4): Value {
-  const [M, K] = a.shape.slice(-2)
-  const N = b.shape[b.shape.length - 1]
-  const [aRow, aK] = a.strides.slice(-2)
-  const [bK, bColumn] = b.strides.slice(-2)
+function byFourRows(job: Job): Value {
+  const { planner, a, b, batch, epilogue, within, groups, aFours, bRows } = job
+  const { M, N, K, aRow, aK, bK, bColumn } = sizesOf(job)
   const quarter = Math.ceil(M / 4)
   const rows = [0, 1, 2, 3]
   const four = (f: (r: number) => string): string => rows.map(f).join(' ')
-  const inner = aColumns
-    ? `u = texel0(p0); vec4 w = texel1(q); ${four((r) => `y[${r}] += u[${r}] * w;`)} p0 += aStep; q += bStep;`
+  const inner = !aFours
+    ? `u = texel0(p0 + k * aStep); vec4 v = texel1(q + k * bStep); ${four((r) => `y[${r}] += u[${r}] * v;`)}`
     : bRows
-      ? `vec4 b0 = texel1(q); vec4 b1 = texel1(q + bStep); vec4 b2 = texel1(q + 2 * bStep); vec4 b3 = texel1(q + 3 * bStep);
-    ${four((r) => `u = texel0(p${r} + k); y[${r}] += u.x * b0 + u.y * b1 + u.z * b2 + u.w * b3;`)}
-    q += 4 * bStep;`
+      ? `int e = q + 4 * k * bStep; vec4 b0 = texel1(e); vec4 b1 = texel1(e + bStep); vec4 b2 = texel1(e + 2 * bStep); vec4 b3 = texel1(e + 3 * bStep);
+    ${four((r) => `u = texel0(p${r} + k); y[${r}] += u.x * b0 + u.y * b1 + u.z * b2 + u.w * b3;`)}`
       : `vec4 b0 = texel1(q + k); vec4 b1 = texel1(q + k + bStep); vec4 b2 = texel1(q + k + 2 * bStep); vec4 b3 = texel1(q + k + 3 * bStep);
     ${four((r) => `u = texel0(p${r} + k); y[${r}] += vec4(dot(u, b0), dot(u, b1), dot(u, b2), dot(u, b3));`)}`
   const parts = planner.drawMany(
     {
-      code: `${groups.code}
+      code: `${withinCode(within, 2)}
+${groups.code}
 void quads(int t, out vec4 y[4]) {
   int o = t << 2; int g = o / (M4 * N); int r = o - g * M4 * N; int i = r / N; int j = r - i * N;
+  ${four((r) => `y[${r}] = vec4(0.0);`)}
+  ${blankCode(job, '4 * i, 4 * i + 3', 4, 'return;')}
   int pa, pb; group(g, pa, pb);
   int p0 = (pa + 4 * i * aRow) >> 2; int p1 = p0 + (aRow >> 2); int p2 = p1 + (aRow >> 2); int p3 = p2 + (aRow >> 2);
   int q = (pb + j * bColumn) >> 2;
-  ${four((r) => `y[${r}] = vec4(0.0);`)}
   vec4 u;
-  for (int k = 0; k < steps; k++) {
-    ${inner}
-  }
+  ${overTerms(job, aFours, '4 * i, 4 * i + 3')(inner)}
 }`,
-      inputs: [a, b],
+      inputs: [a, b, ...(within?.inputs ?? [])],
       ints: {
         ...groups.ints,
-        ...{ M4: quarter, N, steps: aColumns ? K : K / 4, aRow, bColumn },
-        ...(aColumns ? { aStep: aK / 4 } : {}),
+        ...{ M4: quarter, M, N, K, aRow, bColumn },
+        ...(aFours ? {} : { aStep: aK / 4 }),
         bStep: (bRows ? bK : bColumn) / 4,
+        ...within?.ints,
+        ...runsOf(job),
       },
       shape: [...batch, quarter, N],
       dtype: 'f32',
     },
     4,
   )
-  const finish = (c: number): string => (epilogue ? `finish(y[${c}], g, i, j + ${c})` : `y[${c}]`)
+  const columns = within?.of === 'columns' ? within : null
   return planner.draw({
-    code: `${epilogue?.code(4) ?? ''}
+    code: `${withinCode(columns, 4)}
+${epilogue?.code(4 + (columns?.inputs.length ?? 0), true) ?? ''}
 vec4 quad(int t) {
   int o = t << 2; int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N;
+  ${blankCode(job, 'i, i', 4, `return vec4(${epilogue?.blank ?? '0.0'});`)}
   int q = ((g * M4 + (i >> 2)) * N + j) >> 2;
   int c = i & 3;
   vec4 y = c == 0 ? texel0(q) : c == 1 ? texel1(q) : c == 2 ? texel2(q) : texel3(q);
-  return ${epilogue ? `vec4(${rows.map(finish).join(', ')})` : 'y'};
+  return ${epilogue ? 'finish(y, g, i, j)' : 'y'};
 }`,
-    inputs: [...parts, ...(epilogue?.inputs ?? [])],
-    ints: { M, N, M4: quarter, ...epilogue?.ints },
+    inputs: [...parts, ...(columns?.inputs ?? []), ...(epilogue?.inputs ?? [])],
+    ints: { M, N, M4: quarter, ...columns?.ints, ...epilogue?.ints },
     ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
     shape: [...batch, M, N],
     dtype: 'f32',
   })
 }
 
+/** A row at a time, and of four columns at once where they lie well; long sums of few results in `parts`. */
+function byRows(job: Job, parts: number): Value {
+  const { planner, a, b, batch, within, groups, aFours, bRows, bColumns } = job
+  const { M, N, K, aRow, aK, bK, bColumn } = sizesOf(job)
+  const isSplit = parts > 1
+  const epilogue = isSplit ? undefined : job.epilogue
+  const finish = (acc: string): string => (epilogue ? `finish(${acc}, g, i, j)` : acc)
+  const quad = bRows || (aFours && bColumns && aligned(N))
+  const blank = blankCode(
+    job,
+    'i, i',
+    quad ? 4 : 1,
+    `return ${quad ? 'vec4' : 'float'}(${epilogue?.blank ?? '0.0'});`,
+  )
+  const head = `${isSplit ? 'int part = o / apart; o -= part * apart; ' : ''}int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N;
+  ${blank}
+  int pa, pb; group(g, pa, pb); pa += i * aRow;`
+  const over = (fours: boolean, body: string): string => overTerms(job, fours, 'i, i', isSplit)(body)
+  let code: string
+  if (bRows)
+    code = `vec4 quad(int t) {
+  int o = t << 2; ${head} pb = (pb + j) >> 2;
+  vec4 acc = vec4(0.0);
+  ${
+    aFours
+      ? `pa >>= 2; ${over(true, 'vec4 u = texel0(pa + k); int q = pb + 4 * k * bFour; acc += u.x * texel1(q) + u.y * texel1(q + bFour) + u.z * texel1(q + 2 * bFour) + u.w * texel1(q + 3 * bFour);')}`
+      : over(false, 'acc += at0(pa + k * aK) * texel1(pb + k * bFour);')
+  }
+  return ${finish('acc')};
+}`
+  else if (quad)
+    code = `vec4 quad(int t) {
+  int o = t << 2; ${head} pa >>= 2; pb = (pb + j * bColumn) >> 2;
+  int step_ = bColumn >> 2;
+  vec4 c0 = vec4(0.0); vec4 c1 = c0; vec4 c2 = c0; vec4 c3 = c0;
+  ${over(true, 'vec4 u = texel0(pa + k); int q = pb + k; c0 += u * texel1(q); c1 += u * texel1(q + step_); c2 += u * texel1(q + 2 * step_); c3 += u * texel1(q + 3 * step_);')}
+  vec4 one = vec4(1.0);
+  return ${finish('vec4(dot(c0, one), dot(c1, one), dot(c2, one), dot(c3, one))')};
+}`
+  else
+    code = `float value(int o) {
+  ${head} pb += j * bColumn;
+  ${
+    aFours && bColumns
+      ? `vec4 four = vec4(0.0); ${over(true, 'four += texel0((pa >> 2) + k) * texel1((pb >> 2) + k);')} float acc = dot(four, vec4(1.0));`
+      : `float acc = 0.0; ${over(false, 'acc += at0(pa + k * aK) * at1(pb + k * bK);')}`
+  }
+  return ${finish('acc')};
+}`
+  const shape = [...batch, M, N]
+  const y = planner.draw({
+    code: [
+      withinCode(within, 2),
+      groups.code,
+      epilogue?.code(2 + (within?.inputs.length ?? 0), quad) ?? '',
+      code,
+    ].join('\n'),
+    inputs: [a, b, ...(within?.inputs ?? []), ...(epilogue?.inputs ?? [])],
+    ints: {
+      ...groups.ints,
+      ...{ M, N, K, aRow, aK, bK, bColumn },
+      ...(bRows ? { bFour: bK / 4 } : {}),
+      ...within?.ints,
+      ...runsOf(job),
+      ...epilogue?.ints,
+      ...(isSplit ? { apart: sizeOf(shape), chunk: chunkOf(K, parts) } : {}),
+    },
+    ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
+    shape: isSplit ? [parts, ...shape] : shape,
+    dtype: 'f32',
+  })
+  return isSplit ? together(planner, y, shape, job.epilogue) : y
+}
+const chunkOf = (K: number, parts: number): number => 4 * Math.ceil(K / parts / 4)
+/** The parts of split sums, added. */
+function together(planner: Planner, parts: Value, shape: Shape, epilogue: Epilogue | undefined): Value {
+  const [M, N] = shape.slice(-2)
+  return planner.draw({
+    code: `${epilogue?.code(1, false) ?? ''}
+float value(int o) {
+  float acc = 0.0;
+  for (int part = 0; part < parts; part++) acc += at0(part * apart + o);
+  ${epilogue ? 'int g = o / (M * N); int r = o - g * M * N; int i = r / N; return finish(acc, g, i, r - i * N);' : 'return acc;'}
+}`,
+    inputs: [parts, ...(epilogue?.inputs ?? [])],
+    ints: { M, N, parts: parts.shape[0], apart: sizeOf(shape), ...epilogue?.ints },
+    ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
+    shape,
+    dtype: 'f32',
+  })
+}
+
 /** a [.., M, K] · b [.., K, N], batch axes broadcast to `batch`: [..batch, M, N]. */
-export function product(planner: Planner, a: Value, b: Value, batch: Shape, epilogue?: Epilogue): Value {
+export function product(planner: Planner, a: Value, b: Value, batch: Shape, extras: Extras = {}): Value {
   const [M, K] = a.shape.slice(-2)
   const N = b.shape[b.shape.length - 1]
   const [aRow, aK] = a.strides.slice(-2)
@@ -111,104 +259,74 @@ export function product(planner: Planner, a: Value, b: Value, batch: Shape, epil
     strides: broadcastStrides({ shape: v.shape.slice(0, -2), strides: v.strides.slice(0, -2) }, batch),
   })
   const [la, lb] = [lead(a), lead(b)]
-  const groups = walk('group', batch, [la, lb])
   const aFours = aK === 1 && aligned(K, aRow, a.offset, ...la.strides)
   const bColumns = bK === 1 && aligned(K, bColumn, b.offset, ...lb.strides)
   const bRows = !bColumns && bColumn === 1 && aligned(N, bK, b.offset, ...lb.strides)
-  // four results in one row share their row of a
-  const together = aligned(N)
+  const job: Job = {
+    planner,
+    a,
+    b,
+    batch,
+    ...extras,
+    groups: walk('group', batch, [la, lb]),
+    aFours,
+    bRows,
+    bColumns,
+  }
+  // four rows of one column in a texel, as in xᵀ·dy
   const aColumns = !aFours && aRow === 1 && aligned(aK, a.offset, ...la.strides)
   const isLarge = M >= FEW_ROWS && K >= SHORT
-  if (together && isLarge && (aFours ? bRows || bColumns : aColumns && bRows))
-    return byFourRows({ planner, a, b, batch, epilogue, groups, aColumns, bRows })
-  const finish = (acc: string, j: string): string => (epilogue ? `finish(${acc}, g, i, ${j})` : acc)
-  const head = `int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N; int pa, pb; group(g, pa, pb); pa += i * aRow;`
-  let code: string
-  if (bRows)
-    code = `vec4 quad(int t) {
-  int o = t << 2; ${head} pb = (pb + j) >> 2;
-  vec4 acc = vec4(0.0);
-  ${
-    aFours
-      ? `for (int k = 0; k < K; k += 4) {
-    vec4 u = texel0((pa + k) >> 2);
-    int q = pb + k * bFour;
-    acc += u.x * texel1(q) + u.y * texel1(q + bFour) + u.z * texel1(q + 2 * bFour) + u.w * texel1(q + 3 * bFour);
-  }`
-      : `for (int k = 0; k < K; k++) acc += at0(pa + k * aK) * texel1(pb + k * bFour);`
-  }
-  return vec4(${[0, 1, 2, 3].map((c) => finish(`acc[${c}]`, `j + ${c}`)).join(', ')});
-}`
-  else if (aFours && bColumns && together)
-    code = `vec4 quad(int t) {
-  int o = t << 2; ${head} pa >>= 2; pb = (pb + j * bColumn) >> 2;
-  int step_ = bColumn >> 2;
-  vec4 c0 = vec4(0.0); vec4 c1 = c0; vec4 c2 = c0; vec4 c3 = c0;
-  for (int k = 0; k < K >> 2; k++) {
-    vec4 u = texel0(pa + k);
-    int q = pb + k;
-    c0 += u * texel1(q); c1 += u * texel1(q + step_); c2 += u * texel1(q + 2 * step_); c3 += u * texel1(q + 3 * step_);
-  }
-  vec4 one = vec4(1.0);
-  return vec4(${[0, 1, 2, 3].map((c) => finish(`dot(c${c}, one)`, `j + ${c}`)).join(', ')});
-}`
-  else
-    code = `float value(int o) {
-  ${head} pb += j * bColumn;
-  ${
-    aFours && bColumns
-      ? 'vec4 four = vec4(0.0); for (int k = 0; k < K; k += 4) four += texel0((pa + k) >> 2) * texel1((pb + k) >> 2); float acc = dot(four, vec4(1.0));'
-      : 'float acc = 0.0; for (int k = 0; k < K; k++) acc += at0(pa + k * aK) * at1(pb + k * bK);'
-  }
-  return ${finish('acc', 'j')};
-}`
-  const drawing: Drawing = {
-    code: [groups.code, epilogue?.code(2) ?? '', code].join('\n'),
-    inputs: [a, b, ...(epilogue?.inputs ?? [])],
-    ints: {
-      ...groups.ints,
-      M,
-      N,
-      K,
-      aRow,
-      aK,
-      bK,
-      bColumn,
-      ...(bRows ? { bFour: bK / 4 } : {}),
-      ...epilogue?.ints,
-    },
-    ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
-    shape: [...batch, M, N],
-    dtype: 'f32',
-  }
-  return planner.draw(drawing)
+  if (aligned(N) && isLarge && (aFours ? bRows || bColumns : aColumns && bRows)) return byFourRows(job)
+  const isLong = K >= LONG && sizeOf(batch) * M * N < FEW_RESULTS
+  const { within } = extras
+  const canSplit = within?.of !== 'columns' && (within?.runs ?? 1) === 1
+  return byRows(job, isLong && canSplit ? Math.ceil(K / chunkOf(K, Math.min(64, Math.ceil(K / PART)))) : 1)
 }
 
 const matmul: Kernel = {
   plan: (n, [a, b], planner) => [product(planner, a, b, n.to[0].shape.slice(0, -2))],
 }
 
+/** [.., width] as a matrix. */
+function asRows(planner: Planner, n: GraphNode, v: Value): Value {
+  const lead = v.shape.slice(0, -1)
+  const shape = [sizeOf(lead), v.shape[lead.length]]
+  return planner.view({ ...n, op: 'reshape', to: [{ shape, dtype: 'f32' }] }, v)
+}
+/** The last two axes in the other order. */
+export const turned = (x: Value): Value => {
+  const n = x.shape.length
+  const swap = (list: readonly number[]): number[] => [...list.slice(0, n - 2), list[n - 1], list[n - 2]]
+  return { ...x, shape: swap(x.shape), strides: swap(x.strides) }
+}
+/** A new array in another shape. */
+export const as = (x: Value, shape: Shape): Value => ({ ...x, shape, strides: stridesOf(shape) })
+
 /** x·W + b in one program. */
 const linear: Kernel = {
   plan: (n, [x, w, b], planner) => {
-    const { shape } = n.to[0]
-    const width = x.shape[x.shape.length - 1]
-    const rows = width === 0 ? sizeOf(shape.slice(0, -1)) : sizeOf(x.shape) / width
-    const flat = planner.view({ ...n, op: 'reshape', to: [{ shape: [rows, width], dtype: 'f32' }] }, x)
-    const y = product(
-      planner,
-      flat,
-      w,
-      [],
-      b && {
-        code: (first) =>
-          `float finish(float acc, int group, int i, int j) { return acc + at${first}(bias + j * biasStep); }`,
-        inputs: [b],
-        ints: { bias: b.offset, biasStep: b.strides[0] },
+    const epilogue: Epilogue | undefined = b && {
+      code: (first, four) => {
+        const { type, lanes } = lanesOf(four)
+        const each = lanes.map((_, n) => `at${first}(bias + (j + ${n}) * biasStep)`)
+        return `${type} finish(${type} acc, int group, int i, int j) { return acc + ${type}(${each.join(', ')}); }`
       },
-    )
-    return [planner.view({ ...n, op: 'reshape' }, y)]
+      inputs: [b],
+      ints: { bias: b.offset, biasStep: b.strides[0] },
+    }
+    return [as(product(planner, asRows(planner, n, x), w, [], { epilogue }), n.to[0].shape)]
+  },
+}
+/** dx = dy·Wᵀ, dW = xᵀ·dy, db = Σ dy over rows. */
+const linearVjp: Kernel = {
+  plan: (n, inputs, planner) => {
+    const [x, w] = inputs
+    const dy = asRows(planner, n, inputs[inputs.length - 1])
+    const dx = product(planner, dy, turned(w), [])
+    const dw = product(planner, turned(asRows(planner, n, x)), dy, [])
+    const bias = (n.attrs.nIn as number) > 2 ? [reducedTo(planner, dy, inputs[2].shape)] : []
+    return [as(dx, x.shape), dw, ...bias]
   },
 }
 
-export const matmulKernels = { matmul, linear } satisfies Record<string, Kernel>
+export const matmulKernels = { matmul, linear, 'linear.vjp': linearVjp } satisfies Record<string, Kernel>

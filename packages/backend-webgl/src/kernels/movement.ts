@@ -46,7 +46,8 @@ export function joinCode(count: number, type: 'float' | 'int'): string {
     lines.push(`if (r < w${k}) return at${k}(o${k} + row * w${k} + r); r -= w${k};`)
   return `${type} value(int o) { ${lines.join(' ')} return ${type}(0); }`
 }
-function join(planner: Planner, parts: readonly Value[], axis: number, dtype: DType): Value {
+/** Arrays side by side along an axis. */
+export function join(planner: Planner, parts: readonly Value[], axis: number, dtype: DType): Value {
   if (parts.length === 1) return parts[0]
   const joined: Value[] = []
   for (let i = 0; i < parts.length; i += AT_ONCE) {
