@@ -6,7 +6,7 @@ import { openWeights, type TensorToWrite, writeSafetensors } from '@heed/weights
 import { describe, expect, it } from 'vitest'
 import { bytes, files, fixture, load } from '../test/fixtures.js'
 import { HfConfig } from './hf-config.js'
-import { ConfigError, loadModel, ModelError } from './index.js'
+import { ConfigError, loadModel, ModelError, OptionError } from './index.js'
 
 async function tensorsOf(name: string): Promise<Record<string, TensorToWrite>> {
   const file = await openWeights(await bytes(`${name}/model.safetensors`))
@@ -237,5 +237,17 @@ describe('loadModel refuses', () => {
       /^loadModel: option 'verbose' is unknown; options are onProgress/,
     )
     await expect(loadModel(7 as never)).rejects.toThrow(ModelError)
+  })
+  it('options where the source belongs', async () => {
+    expect(await message(loadModel({ modle: './gpt2' } as never))).toBe(
+      "loadModel: 'modle' is no file of a model; did you mean loadModel('./gpt2')? the source is a folder's path or URL, or its files by name, { 'config.json': bytes, … }; options come second, loadModel(source, { onProgress })",
+    )
+    expect(await message(loadModel({ onProgress: () => {} } as never))).toMatch(
+      /^loadModel: 'onProgress' is no file of a model; the source is/,
+    )
+    await expect(loadModel({ modle: './gpt2' } as never)).rejects.toThrow(OptionError)
+    expect(await message(loadModel({ 'config.jsn': new Uint8Array(1) }))).toMatch(
+      /has no config\.json, .*it has config\.jsn$/,
+    )
   })
 })

@@ -9,7 +9,7 @@ import { ensureBackend } from './backend.js'
 import { bert } from './bert.js'
 import { builtInFolder } from './built-in.js'
 import { meanPooling, readPooling } from './embed.js'
-import { ConfigError, checkOptions, ModelError } from './errors.js'
+import { ConfigError, checkOptions, ModelError, OptionError } from './errors.js'
 import type { Described, Family, Network } from './family.js'
 import { gpt2 } from './gpt2.js'
 import { HfConfig } from './hf-config.js'
@@ -108,7 +108,21 @@ async function folderOf(source: ModelSource): Promise<Folder> {
   if (typeof source === 'string' || source instanceof URL) return openFolder(source)
   if (typeof source !== 'object' || source === null)
     throw new ModelError('loadModel', `the source is ${typeof source}, expected a folder, a URL or files`)
-  return isFolder(source) ? source : openFolder(source)
+  if (isFolder(source)) return source
+  requireFiles(source)
+  return openFolder(source)
+}
+
+/** Files have names with an ending: an object without any was meant as options, or as the place itself. */
+function requireFiles(files: Readonly<Record<string, unknown>>): void {
+  const names = Object.keys(files)
+  if (names.length === 0 || names.some((name) => name.includes('.'))) return
+  const place = names.length === 1 ? files[names[0]] : undefined
+  const meant =
+    typeof place === 'string' || place instanceof URL ? ` did you mean loadModel('${place}')?` : ''
+  throw new OptionError(
+    `loadModel: ${names.map((name) => `'${name}'`).join(', ')} is no file of a model;${meant} the source is a folder's path or URL, or its files by name, { 'config.json': bytes, … }; options come second, loadModel(source, { onProgress })`,
+  )
 }
 
 const inFolder = (folder: Folder, file: string): string => `${folder.name.replace(/\/$/, '')}/${file}`

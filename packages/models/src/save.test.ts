@@ -5,7 +5,7 @@ import { randomKey, setParameters, tensor } from '@heed/tensor'
 import { openWeights } from '@heed/weights'
 import { describe, expect, it } from 'vitest'
 import { files, fixture, json, load } from '../test/fixtures.js'
-import { createModel, loadModel, saveModel } from './index.js'
+import { createModel, loadModel, OptionError, saveModel } from './index.js'
 
 async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'heed-'))
@@ -125,7 +125,26 @@ describe('createModel', () => {
     await expect(createModel({ ...sizes, nHeads: 4 })).rejects.toThrow(
       "gpt2 has no 'nHeads'; it has family, nLayer, nHead",
     )
-    await expect(createModel({ ...sizes, nHead: 3 })).rejects.toThrow('does not divide into')
+    await expect(createModel({ ...sizes, nHead: 3 })).rejects.toThrow(
+      'createModel: dModel 8 does not divide into nHead 3 heads; make dModel a multiple of nHead',
+    )
+    await expect(createModel({ ...sizes, dHead: 3 })).rejects.toThrow(
+      'createModel: dHead is 3, but dModel 8 and nHead 2 make it 4; leave it out',
+    )
+    for (const name of ['nLayer', 'nHead', 'dModel', 'nCtx', 'nVocab'] as const)
+      for (const family of ['gpt2', 'bert']) {
+        const { [name]: _, ...rest } = { ...sizes, family }
+        await expect(createModel(rest as typeof sizes)).rejects.toThrow(
+          new OptionError(
+            `createModel: ${name} is missing; a model needs nLayer, nHead, dModel, nCtx, nVocab`,
+          ),
+        )
+        for (const value of [0, 1.5, '4', null])
+          await expect(createModel({ ...sizes, family, [name]: value } as typeof sizes)).rejects.toThrow(
+            `createModel: ${name} is ${JSON.stringify(value)}, expected a positive integer`,
+          )
+      }
+    await expect(createModel(undefined as unknown as typeof sizes)).rejects.toThrow(OptionError)
   })
   it('has the family’s initial values', async () => {
     const model = await createModel({
