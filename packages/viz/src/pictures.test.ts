@@ -46,7 +46,7 @@ describe('headView', () => {
   test('sinks leave the picture, and it says how much they took', () => {
     const svg = headView({ tokens: ['a', 'b'], pattern: [1, 0, 0.6, 0.4], sinks: [0] }).svg()
     expect(lines(svg)).toHaveLength(1)
-    expect(svg).toContain('1 sink left out: 80 % of the attention')
+    expect(svg).toContain('1 sink left out: 80.0 % of the attention')
     expect(svg).toMatch(/>0\.4</)
   })
 
@@ -56,7 +56,7 @@ describe('headView', () => {
       pattern: [0.5, 0.3, 0.2, 0, 0, 0, Number.NaN, 0, 0],
       top: 2,
     }).svg()
-    expect(svg).toContain('80 %')
+    expect(svg).toContain('80.0 %')
     expect(svg).toContain('no key allowed')
     expect(svg).toContain('not a number')
   })
@@ -125,7 +125,7 @@ describe('logitLens', () => {
         { name: 'layer 0', cells: [{ ...cell, probability: 1 }] },
       ],
     }).svg()
-    expect(svg.match(/final prediction: 10 %/g)).toHaveLength(2)
+    expect(svg.match(/final prediction: 10.0 %/g)).toHaveLength(2)
     expect(svg).toContain('#082c64')
   })
   test('refuses what does not fit', () => {

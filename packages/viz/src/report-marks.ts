@@ -58,12 +58,14 @@ export function colouring(
     }
   const values: (number | string | null)[] = new Array(count).fill(0)
   const limit = headLimit(rows, sinks)
+  const scale = 'the scale ends at the head’s largest weight'
   if (token === null) {
     rows.forEach((_, key, v) => {
       if (v > (values[key] as number)) values[key] = v
     })
     for (const k of sinks) values[k] = null
-    return { values, limit, signed: false, caption: `${where}: the strongest attention each token receives` }
+    const caption = `${where}: the strongest attention each token receives; ${scale}`
+    return { values, limit, signed: false, caption }
   }
   const name = named(data, token)
   if (source === 'from') {
@@ -80,16 +82,17 @@ export function colouring(
     })
     for (const k of sinks) values[k] = null
     if (rows.causal) values.fill(null, token + 1)
-    return { values, limit, signed: false, caption: `${where}: attention from ${name}` }
+    return { values, limit, signed: false, caption: `${where}: attention from ${name}; ${scale}` }
   }
   rows.column(token).forEach((v, q) => {
     values[q] = rows.causal && q < token ? null : v
   })
+  const own = sinks.has(token)
   return {
     values,
-    limit: sinks.has(token) ? limitOf(values) : limit,
+    limit: own ? limitOf(values) : limit,
     signed: false,
-    caption: `${where}: attention to ${name}`,
+    caption: `${where}: attention to ${name}; ${own ? 'the scale ends at the largest weight here' : scale}`,
   }
 }
 

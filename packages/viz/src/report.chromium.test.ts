@@ -91,7 +91,7 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
     await page.keyboard.press('ArrowUp')
     await until(page, `document.querySelector('#token').value === '12'`)
     expect(await page.textContent('#text-legend')).toContain(
-      'layer 4 head 3: attention from \u2068·drink\u2069 (12)',
+      'layer 4 head 3: attention from \u2068·drink\u2069 (12); the scale ends at the head’s largest weight',
     )
     expect(await page.getAttribute('#tokens', 'aria-activedescendant')).toBe('t12')
     expect(await page.textContent('#looks caption')).toContain('·drink')
@@ -112,6 +112,19 @@ describe.skipIf(!(await findChromium()))('a report in Chromium', () => {
     await until(page, `document.querySelector('#head-title').textContent === 'Layer 5, head 4'`)
     expect(await evaluate(page, 'document.activeElement.id')).toBe('head-canvas')
     expect(complaints).toEqual([])
+  })
+
+  test('the logit lens opens at its left edge, and moves to the token that is chosen', async () => {
+    const { page } = await open('lens', await sample(), { viewport: { width: 700, height: 900 } })
+    const lens = "document.getElementById('lens-box')"
+    expect(await evaluate(page, `${lens}.scrollWidth > ${lens}.clientWidth + 200`)).toBe(true)
+    expect(await evaluate(page, `${lens}.scrollLeft`)).toBe(0)
+    await page.focus('#tokens')
+    await page.keyboard.press('ArrowLeft')
+    await until(page, `document.querySelector('#token').value === '12'`)
+    await until(page, `${lens}.scrollLeft > 200`)
+    await page.keyboard.press('Home')
+    await until(page, `${lens}.scrollLeft < 1`)
   })
 
   test('clicks: a token, a head in the table, a tile; selects and switches', async () => {

@@ -63,7 +63,7 @@ describe('explainReport', () => {
     const text = staticPart(explainReport(data))
     for (const part of [
       '·Mary',
-      '41 %',
+      '41.0 %',
       'attention rollout',
       'gradient × input',
       'random orders, mean',
@@ -106,7 +106,7 @@ describe('explainReport', () => {
     for (const part of [
       'Class of each token',
       'B-PER &lt;b&gt;',
-      '75 %',
+      '75.0 %',
       'the store',
       '6 to 7',
       '4.25',

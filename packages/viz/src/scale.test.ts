@@ -76,7 +76,7 @@ test('limits and numbers as text', () => {
     'not a number',
   ])
   expect([percent(0.41), percent(0.0001), percent(1), percent(0.9999), percent(0.052)]).toEqual([
-    '41 %',
+    '41.0 %',
     '< 0.1 %',
     '100 %',
     '> 99.9 %',

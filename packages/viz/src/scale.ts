@@ -123,12 +123,12 @@ export function rounded(value: number, bound: number): string {
   return value.toFixed(Math.max(2, Math.ceil(-Math.log10(bound))))
 }
 
-/** A probability as a percentage that never rounds a possible thing to 0 % or 100 %. */
+/** A probability as a percentage with one decimal, as in the terminal, that never rounds a possible thing to 0 % or 100 %. */
 export function percent(p: number): string {
   if (!Number.isFinite(p)) return 'not a number'
   const x = p * 100
   if (x === 0 || x === 100) return `${x} %`
   if (x < 0.1) return '< 0.1 %'
   if (x > 99.9) return '> 99.9 %'
-  return `${x < 10 ? x.toFixed(1) : x > 99 ? x.toFixed(1) : x.toFixed(0)} %`
+  return `${x.toFixed(1)} %`
 }

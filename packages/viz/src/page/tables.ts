@@ -136,7 +136,8 @@ export function lensView(store: Store, data: ExplainData): void {
     }
   })
   store.after((s, before) => {
-    if (before && before.token === s.token) return
+    // a page opens at its left edge; what is chosen later comes into view
+    if (!before || before.token === s.token) return
     const c = s.token === null ? undefined : columns.get(s.token)
     if (c === undefined) return
     const cell = box.querySelector('thead tr')?.children[c - from + 1] as HTMLElement | undefined
