@@ -433,6 +433,73 @@ describe('bad input', () => {
   })
 })
 
+describe('adding by index', () => {
+  // more ids than are looked through one by one, many of them equal, some rows without any; rows of fours and others
+  const ids = (...shape: number[]): Tensor =>
+    t.tensor(
+      Int32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => (i * i * 7) % 23),
+      { shape },
+    )
+  const builds: readonly (readonly [string, () => Tensor])[] = [
+    ['rows', () => t.takeAdd(normal(25, 12), ids(5, 9), normal(5, 9, 12), 0)],
+    ['rows of odd width', () => t.takeAdd(normal(25, 5), ids(40), normal(40, 5), 0)],
+    ['columns', () => t.takeAdd(normal(3, 25), ids(40), normal(3, 40), 1)],
+    [
+      'rows in the middle, of a table that is turned',
+      () => t.takeAdd(t.transpose(normal(25, 3, 8), [1, 0, 2]), ids(37), normal(3, 37, 8), 1),
+    ],
+    [
+      'rows to zeros',
+      () => {
+        const table = normal(25, 8)
+        return t.grad(t.sum(t.mul(t.embedding(table, ids(64)), normal(64, 8))), [table])[0]
+      },
+    ],
+    ['whole numbers', () => t.takeAdd(t.zeros([25, 4], 'i32'), ids(33), t.add(ids(33, 4), 2 ** 30), 0)],
+    ['elements down', () => t.scatterAdd(normal(25, 3), ids(45, 3), normal(46, 4), { axis: 0 })],
+    ['elements along', () => t.scatterAdd(normal(4, 25), ids(3, 45), normal(3, 45), { axis: 1 })],
+    [
+      'elements of views',
+      () =>
+        t.scatterAdd(t.transpose(normal(25, 3)), t.transpose(ids(45, 3)), t.transpose(normal(45, 3)), {
+          axis: 1,
+        }),
+    ],
+  ]
+  it.each(builds)('%s', async (_, build) => {
+    const backend = await make()
+    const y = build()
+    await realize([y], { backend, strict: true })
+    expect(worst((await y.data()) as Float32Array, await oracle(build))).toBeLessThan(5e-6)
+    // the order of a sum is that of the ids
+    const again = build()
+    await realize([again], { backend, strict: true })
+    expect(await again.data()).toEqual(await y.data())
+  })
+  it("finds the rows of an embedding as large as GPT-2's at once", async () => {
+    const backend = await make()
+    const [rows, width, count] = [50257, 64, 512]
+    const at = Array.from({ length: count }, (_, i) => ((i * 97) % 400 === 0 ? 50256 : (i * 7919) % rows))
+    const dy = values(count * width)
+    const y = t.takeAdd(
+      t.zeros([rows, width]),
+      t.tensor(at, { dtype: 'i32' }),
+      t.tensor(dy, { shape: [count, width] }),
+      0,
+    )
+    const start = performance.now()
+    await realize([y], { backend, strict: true })
+    const got = (await y.data()) as Float32Array
+    // 1.6 · 10⁹ comparisons would take software rendering a quarter of a minute
+    expect(performance.now() - start).toBeLessThan(5000)
+    const want = new Float64Array(rows * width)
+    at.forEach((row, j) => {
+      for (let c = 0; c < width; c++) want[row * width + c] += dy[j * width + c]
+    })
+    expect(worst(got, want)).toBeLessThan(1e-6)
+  })
+})
+
 describe('attention', () => {
   const inputs = (heads: number, kvHeads: number, queries: number, keys: number): Tensor[] => [
     normal(2, heads, queries, 8),

@@ -2,7 +2,7 @@
 import { type DType, sizeOf, stridesOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
 import { walk } from '../walk.js'
-import { around } from './reduce.js'
+import { around, sorted } from './reduce.js'
 
 const one = (dtype: DType): 'float' | 'int' => (dtype === 'f32' ? 'float' : 'int')
 
@@ -99,24 +99,70 @@ const take: Kernel = {
     ]
   },
 }
+/** From so many ids on they are sorted, so that a row finds its own without looking through all. */
+const MANY_IDS = 32
+/** GLSL: the first place from which sorted ids, `at(k)` for k < places, are not below `row`. */
+const lowerBound = (at: string): string => `int low = 0; int high = places;
+  while (low < high) { int k = (low + high) >> 1; if (${at} < row) low = k + 1; else high = k; }`
+/** Ids as they are read: within the table. */
+function clamped(planner: Planner, index: Value, n: number): Value {
+  const w = walk('place', index.shape, [index])
+  return planner.draw({
+    code: `${w.code}\nint value(int o) { int at; place(o, at); return clamp(at0(at), 0, n - 1); }`,
+    inputs: [index],
+    ints: { ...w.ints, n },
+    shape: index.shape,
+    dtype: 'i32',
+  })
+}
+
+// what falls on one row is added in the order of its places, however it is found
 const takeAdd: Kernel = {
-  plan: (node, [given, ids, source], planner) => {
-    const [x, index, src] = [given, ids, source].map((v) => planner.contiguous(v))
+  plan: (node, [x, ids, source], planner) => {
+    const [index, src] = [ids, source].map((v) => planner.contiguous(v))
     const { n, after, places } = placesOf(x, index, node.attrs.axis as number)
     const { shape, dtype } = node.to[0]
+    // zeros are one number, read again and again
+    const w = walk('from', shape, [x])
+    const fours = [after, src.offset].every((v) => v % 4 === 0)
+    const type = one(dtype)
+    const isMany = places >= MANY_IDS
+    const order = isMany
+      ? sorted(planner, { ...clamped(planner, index, n), shape: [places], strides: [1] }, 0)
+      : null
+    // for every row the first of its ids among the sorted, or −1
+    const first =
+      order &&
+      planner.draw({
+        code: `int value(int row) { ${lowerBound('at0(k)')} return low < places && at0(low) == row ? low : -1; }`,
+        inputs: [order.values],
+        ints: { places },
+        shape: [n],
+        dtype: 'i32',
+      })
+    const vector = type === 'float' ? 'vec4' : 'ivec4'
+    const add = (j: string): string =>
+      fours
+        ? `y += texel1((source + (b * places + ${j}) * after + a) >> 2);`
+        : `y += at1(source + (b * places + ${j}) * after + a);`
+    const lanes = fours ? [0, 1, 2, 3] : [0]
     return [
       planner.draw({
-        code: `${one(dtype)} value(int o) {
+        code: `${w.code}
+${fours ? `${vector} quad(int t) { int o = t << 2;` : `${type} value(int o) {`}
   int a = o % after; int r = o / after; int b = r / n; int row = r - b * n;
-  ${one(dtype)} y = at0(start + o);
-  for (int j = 0; j < places; j++) {
-    ${CLAMP}
-    if (id == row) y += at2(source + (b * places + j) * after + a);
+  int at;
+  ${fours ? vector : type} y;
+  ${lanes.map((c) => `from(o + ${c}, at); y${fours ? `[${c}]` : ''} = at0(at);`).join(' ')}
+  ${
+    order
+      ? `for (int k = at2(row); k >= 0 && k < places; k++) { if (at3(k) != row) break; int j = at4(k); ${add('j')} }`
+      : `for (int j = 0; j < places; j++) if (clamp(at2(first + j), 0, n - 1) == row) { ${add('j')} }`
   }
   return y;
 }`,
-        inputs: [x, index, src],
-        ints: { n, after, places, start: x.offset, from: index.offset, source: src.offset },
+        inputs: [x, src, ...(order && first ? [first, order.values, order.indices] : [index])],
+        ints: { ...w.ints, n, after, places, source: src.offset, ...(order ? {} : { first: index.offset }) },
         shape,
         dtype,
       }),
@@ -146,12 +192,15 @@ ${one(dtype)} value(int o) { int at, from; place(o, at, from); return at0(at + c
   },
 }
 const scatterAdd: Kernel = {
-  plan: (node, [given, index, src], planner) => {
+  plan: (node, [x, ids, src], planner) => {
     const axis = node.attrs.axis as number
-    const x = planner.contiguous(given)
     const { shape, dtype } = node.to[0]
+    const isMany = ids.shape[axis] >= MANY_IDS
+    const order = isMany ? sorted(planner, clamped(planner, ids, x.shape[axis]), axis) : null
+    const index = order ? order.values : ids
+    const w = walk('place', shape, [x])
     const ints: Record<string, number> = {
-      start: x.offset,
+      ...w.ints,
       from: index.offset,
       source: src.offset,
       places: index.shape[axis],
@@ -168,18 +217,25 @@ const scatterAdd: Kernel = {
       ints[`s${k}`] = src.strides[k]
       return `${step} inside = inside && i < n${k}; at += i * i${k}; add += i * s${k};`
     })
+    const add = (j: string): string => `y += at2(add + ${j} * beside);`
     return [
       planner.draw({
-        code: `${one(dtype)} value(int o) {
+        code: `${w.code}
+${one(dtype)} value(int o) {
   int i; int q = o; int row = 0; int at = from; int add = source; bool inside = true;
   ${lines.join('\n  ')}
-  ${one(dtype)} y = at0(start + o);
+  int known; place(o, known);
+  ${one(dtype)} y = at0(known);
   if (!inside) return y;
-  for (int j = 0; j < places; j++)
-    if (clamp(at1(at + j * along), 0, n - 1) == row) y += at2(add + j * beside);
+  ${
+    order
+      ? `${lowerBound('at1(at + k * along)')}
+  for (int k = low; k < places; k++) { if (at1(at + k * along) != row) break; int j = at3(at + k * along); ${add('j')} }`
+      : `for (int j = 0; j < places; j++) if (clamp(at1(at + j * along), 0, n - 1) == row) { ${add('j')} }`
+  }
   return y;
 }`,
-        inputs: [x, index, src],
+        inputs: [x, index, src, ...(order ? [order.indices] : [])],
         ints,
         shape,
         dtype,

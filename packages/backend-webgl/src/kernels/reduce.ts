@@ -177,34 +177,33 @@ const cumsum: Kernel = {
  * A stable sort by a bitonic network (Batcher 1968) over places, padded to a power of two: the order of (value, place)
  * is total, so equal values keep their order in both directions. Not-a-number is largest.
  */
-const sort: Kernel = {
-  largest: ({ from: [{ shape }], attrs }) => {
-    const count = Math.max(1, shape[attrs.axis as number])
-    return (sizeOf(shape) / count) * 2 ** Math.ceil(Math.log2(count))
-  },
-  plan: (n, [given], planner) => {
-    const { axis, descending } = n.attrs as { axis: number; descending: boolean }
-    const x = planner.contiguous(given)
-    const { before, n: count, after } = around(x.shape, axis)
-    const width = 2 ** Math.ceil(Math.log2(Math.max(1, count)))
-    const isInt = x.dtype !== 'f32'
-    const one = isInt ? 'int' : 'float'
-    const common = { after, count, width, start: x.offset }
-    const lanes = before * after
-    // lane ℓ = (b, a) has its places at ℓ·width …, its values at start + (b·count + place)·after + a
-    let places = planner.draw({
-      code: 'int value(int o) { return o % width; }',
-      inputs: [],
-      ints: { width },
-      shape: [lanes, width],
-      dtype: 'i32',
-    })
-    const greater = isInt ? 'v > w' : '(isNan(v) ? !isNan(w) : !isNan(w) && v > w)'
-    const less = isInt ? 'v < w' : '(isNan(w) ? !isNan(v) : !isNan(v) && v < w)'
-    for (let block = 2; block <= width; block *= 2)
-      for (let step = block / 2; step >= 1; step /= 2)
-        places = planner.draw({
-          code: `
+export function sorted(
+  planner: Planner,
+  given: Value,
+  axis: number,
+  descending = false,
+): { values: Value; indices: Value } {
+  const x = planner.contiguous(given)
+  const { before, n: count, after } = around(x.shape, axis)
+  const width = 2 ** Math.ceil(Math.log2(Math.max(1, count)))
+  const isInt = x.dtype !== 'f32'
+  const one = isInt ? 'int' : 'float'
+  const common = { after, count, width, start: x.offset }
+  const lanes = before * after
+  // lane ℓ = (b, a) has its places at ℓ·width …, its values at start + (b·count + place)·after + a
+  let places = planner.draw({
+    code: 'int value(int o) { return o % width; }',
+    inputs: [],
+    ints: { width },
+    shape: [lanes, width],
+    dtype: 'i32',
+  })
+  const greater = isInt ? 'v > w' : '(isNan(v) ? !isNan(w) : !isNan(w) && v > w)'
+  const less = isInt ? 'v < w' : '(isNan(w) ? !isNan(v) : !isNan(v) && v < w)'
+  for (let block = 2; block <= width; block *= 2)
+    for (let step = block / 2; step >= 1; step /= 2)
+      places = planner.draw({
+        code: `
 // whether place p comes behind place q in lane l
 bool behind(int l, int p, int q) {
   if (p >= count || q >= count) return p > q;
@@ -227,28 +226,38 @@ int value(int o) {
   bool swap = behind(l, first ? p : q, first ? q : p) == up;
   return swap ? q : p;
 }`,
-          inputs: [places, x],
-          ints: { ...common, step_: step, block, descending: descending ? 1 : 0 },
-          shape: [lanes, width],
-          dtype: 'i32',
-        })
-    const ints = { after, count, width, start: x.offset }
-    const lane =
-      'int b = o / (count * after); int r = o - b * count * after; int i = r / after; int a = r - i * after; int p = at0((b * after + a) * width + i);'
-    const indices = planner.draw({
-      code: `int value(int o) { ${lane} return p; }`,
-      inputs: [places],
-      ints: { after, count, width },
-      shape: x.shape,
-      dtype: 'i32',
-    })
-    const values = planner.draw({
-      code: `${one} value(int o) { ${lane} return at1(start + (b * count + p) * after + a); }`,
-      inputs: [places, x],
-      ints,
-      shape: x.shape,
-      dtype: x.dtype,
-    })
+        inputs: [places, x],
+        ints: { ...common, step_: step, block, descending: descending ? 1 : 0 },
+        shape: [lanes, width],
+        dtype: 'i32',
+      })
+  const ints = { after, count, width, start: x.offset }
+  const lane =
+    'int b = o / (count * after); int r = o - b * count * after; int i = r / after; int a = r - i * after; int p = at0((b * after + a) * width + i);'
+  const indices = planner.draw({
+    code: `int value(int o) { ${lane} return p; }`,
+    inputs: [places],
+    ints: { after, count, width },
+    shape: x.shape,
+    dtype: 'i32',
+  })
+  const values = planner.draw({
+    code: `${one} value(int o) { ${lane} return at1(start + (b * count + p) * after + a); }`,
+    inputs: [places, x],
+    ints,
+    shape: x.shape,
+    dtype: x.dtype,
+  })
+  return { values, indices }
+}
+const sort: Kernel = {
+  largest: ({ from: [{ shape }], attrs }) => {
+    const count = Math.max(1, shape[attrs.axis as number])
+    return (sizeOf(shape) / count) * 2 ** Math.ceil(Math.log2(count))
+  },
+  plan: (n, [x], planner) => {
+    const { axis, descending } = n.attrs as { axis: number; descending: boolean }
+    const { values, indices } = sorted(planner, x, axis, descending)
     return [values, indices]
   },
 }
