@@ -1,5 +1,8 @@
-import type { ConformanceResult } from '@heed/conformance'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { type ConformanceResult, conformanceCases } from '@heed/conformance'
 import { describe, expect, it } from 'vitest'
+import { root } from './gates/workspace.js'
 import { between, type Cell, cellsOf, stale, summary, supportTable, table, worse } from './matrix/cells.js'
 
 const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
@@ -61,7 +64,28 @@ describe('the conformance matrix', () => {
       'mul, forward, on cpu: the error was 1e-7, is 0.000002',
       'sub, forward, on cpu: is not there any more',
     ])
-    expect(worse(before, [cell({ backend: 'webgl' })])).toEqual([])
+    expect(worse(before, before)).toEqual([])
+    expect(worse([cell()], [cell({ max_error: Number.NaN })])).toHaveLength(1)
+  })
+  it('misses a backend that was not run, unless it was not asked for', () => {
+    const before = [cell(), cell({ backend: 'webgl' })]
+    expect(worse(before, [cell()])).toEqual(['add, forward, on webgl: is not there any more'])
+    expect(worse(before, [cell()], ['cpu'])).toEqual([])
+    expect(worse(before, [], ['webgl'])).toEqual(['add, forward, on webgl: is not there any more'])
+  })
+  it('is written down as cells of five fields, for every op in every direction that it has', () => {
+    const cells = JSON.parse(readFileSync(join(root, 'docs/matrix.json'), 'utf8')) as Cell[]
+    for (const c of cells) {
+      expect(Object.keys(c)).toEqual(['op', 'backend', 'pass', 'status', 'max_error'])
+      expect(['native', 'fused', 'inlined', 'reference']).toContain(c.status)
+      expect(c.max_error).toBeGreaterThanOrEqual(0)
+    }
+    const cases = conformanceCases()
+    for (const backend of ['cpu', 'webgl'])
+      for (const pass of ['forward', 'gradient'] as const)
+        expect(cells.filter((c) => c.backend === backend && c.pass === pass).map((c) => c.op)).toEqual([
+          ...new Set(cases.filter((c) => pass === 'forward' || c.hasGradient).map((c) => c.op)),
+        ])
   })
   it('finds pages that say something else', () => {
     expect(stale([cell({ status: 'inlined' })], [cell(), cell({ op: 'mul' })])).toEqual([

@@ -69,7 +69,7 @@ async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--write')) write(cells)
   if (args.includes('--check')) {
     const before = written()
-    const bad = worse(before, cells)
+    const bad = worse(before, cells, asked.length > 0 ? asked : undefined)
     for (const line of bad) console.error(`✗ ${line}`)
     for (const line of stale(before, cells)) console.error(`  ${line}`)
     if (bad.length > 0) {

@@ -18,13 +18,26 @@ function insert(path, text, before, line) {
   return `${text.slice(0, at)}${line}\n${text.slice(at)}`
 }
 
+/** Whether JavaScript lets a function have this name. */
+function isFree(name) {
+  try {
+    new Function(`'use strict'; let ${name}`)
+    return name !== 'await'
+  } catch {
+    return false
+  }
+}
+
 /**
  * Every file to write, path from the root → text. `read` gives the text of a path from the root.
- * @throws Error for a name that cannot be a package
+ * @throws Error for a name that cannot be a package, or that its code cannot have
  */
 export function newBackend(name, read) {
   if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name))
     throw new Error(`new-backend: '${name}' is no package name; use small letters, digits and dashes`)
+  const words = new Set(FILES.flatMap((file) => read(`${TEMPLATE}/${file}`).match(/\w+/g)))
+  if (name === 'template' || !isFree(camel(name)) || words.has(camel(name)))
+    throw new Error(`new-backend: '${name}' means something else in the code; use another name`)
   const files = {}
   for (const file of FILES) {
     const path = `packages/backend-${name}/${file.replace('template', name)}`
@@ -56,11 +69,19 @@ if (resolve(process.argv[1] ?? '') === fileURLToPath(import.meta.url)) {
     console.error('usage: pnpm new-backend NAME')
     process.exit(1)
   }
-  if (existsSync(`${root}packages/backend-${name}`)) {
-    console.error(`packages/backend-${name} is there already`)
+  const fail = (message) => {
+    console.error(message)
     process.exit(1)
   }
-  for (const [path, text] of Object.entries(newBackend(name, (p) => readFileSync(root + p, 'utf8')))) {
+  if (existsSync(`${root}packages/backend-${name}`))
+    fail(`new-backend: packages/backend-${name} is there already; use another name`)
+  let files = {}
+  try {
+    files = newBackend(name, (p) => readFileSync(root + p, 'utf8'))
+  } catch (error) {
+    fail(error.message)
+  }
+  for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(root + path), { recursive: true })
     writeFileSync(root + path, text)
   }

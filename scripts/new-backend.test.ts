@@ -38,5 +38,7 @@ describe('a new backend', () => {
   it('needs a name that a package can have', () => {
     for (const name of ['', 'GPU', '-x', 'a b', '../x'])
       expect(() => newBackend(name, read)).toThrow(/no package name/)
+    for (const name of ['new', 'class', 'await', 'add', 'kernels', 'template', 'tensor'])
+      expect(() => newBackend(name, read)).toThrow(`'${name}' means something else in the code; use another`)
   })
 })

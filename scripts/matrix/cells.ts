@@ -44,18 +44,17 @@ const nameOf = (c: Cell): string => `${c.op}, ${c.pass}, on ${c.backend}`
 /** An error may grow by this, since machines round differently; the tolerances of the cases hold in any case. */
 const GROWTH = 10
 
-/** What got worse from `before` to `now`, a line each; cells of backends that `now` lacks are left out. */
-export function worse(before: readonly Cell[], now: readonly Cell[]): string[] {
-  const backends = new Set(now.map((c) => c.backend))
+/** What got worse from `before` to `now`, a line each; `only`: the backends that were asked, all of them without it. */
+export function worse(before: readonly Cell[], now: readonly Cell[], only?: readonly string[]): string[] {
   const byName = new Map(now.map((c) => [nameOf(c), c]))
   return before
-    .filter((c) => backends.has(c.backend))
+    .filter((c) => !only || only.includes(c.backend))
     .flatMap((old) => {
       const cell = byName.get(nameOf(old))
       if (!cell) return [`${nameOf(old)}: is not there any more`]
       if (RANK[cell.status] > RANK[old.status])
         return [`${nameOf(old)}: was ${old.status}, is ${cell.status}`]
-      if (cell.max_error > GROWTH * Math.max(old.max_error, 1e-8))
+      if (!(cell.max_error <= GROWTH * Math.max(old.max_error, 1e-8)))
         return [`${nameOf(old)}: the error was ${old.max_error}, is ${cell.max_error}`]
       return []
     })
