@@ -54,7 +54,8 @@ describe('what runs', () => {
       expect(fused, op).toContain(`${op} forward`)
       expect(fused, op).toContain(`${op} gradient`)
     }
-    for (const op of ['linear', 'rope', 'gelu']) {
+    for (const op of ['quantizedLinear', 'dequantize']) expect(fused, op).toContain(`${op} forward`)
+    for (const op of ['linear', 'rope', 'gelu', 'conv2d']) {
       expect(fused, op).toContain(`${op} forward`)
       expect(fused, op).toContain(`${op} gradient`)
     }
@@ -430,6 +431,95 @@ describe('bad input', () => {
     const backend = await make()
     backend.dispose()
     await expect(realize([t.add(normal(3), 1)], { backend })).rejects.toThrow(/was disposed/)
+  })
+})
+
+describe('quantised weights', () => {
+  const formats = ['int8', 'q4', 'f16'] as const
+  it.each(formats)('%s: rows and columns that four divides and others, one row in parts', async (format) => {
+    const backend = await make()
+    for (const [M, K, N] of [
+      [1, 768, 64],
+      [1, 70, 37],
+      [3, 33, 50],
+      [4, 96, 64],
+      [9, 70, 37],
+    ]) {
+      const build = (): Tensor => {
+        // halves of a step, both ways: ties go to the even integer
+        const x = t.tensor(
+          Float32Array.from({ length: M * K }, (_, i) =>
+            i % K === 0 ? 1.75 : ((i * 37) % 4001) / 4096 - 0.5 + 2 ** -13,
+          ),
+          { shape: [M, K] },
+        )
+        const { weight } = t.quantizeWeight(values(K * N, 0.7), [K, N], { format })
+        return t.linear(x, weight, normal(N))
+      }
+      const y = build()
+      const report = await realize([y], { backend, strict: true })
+      expect(report.inlined).toEqual([])
+      // the sum of K terms below 1, and far less than what one integer more would be
+      expect(worst((await y.data()) as Float32Array, await oracle(build)), `${M} × ${K} × ${N}`).toBeLessThan(
+        2e-5,
+      )
+    }
+  })
+  it('activations that are no numbers spoil their row alone', async () => {
+    const backend = await make()
+    const x = normal(5, 64).data()
+    const given = ((await x) as Float32Array).slice()
+    given[64] = Number.POSITIVE_INFINITY
+    given[3 * 64 + 40] = Number.NaN
+    for (const format of ['int8', 'q4'] as const) {
+      const { weight } = t.quantizeWeight(values(64 * 8), [64, 8], { format })
+      const y = t.linear(t.tensor(given, { shape: [5, 64] }), weight)
+      await realize([y], { backend, strict: true })
+      const rows = await y.data()
+      expect([0, 1, 2, 3, 4].map((i) => Number.isNaN(rows[8 * i]))).toEqual([false, true, false, true, false])
+    }
+  })
+})
+
+describe('convolution', () => {
+  it.each([
+    ['over fours', [2, 8, 12, 12], [8, 8, 3, 3], { padding: 1 }],
+    [
+      'in groups, with strides',
+      [1, 8, 11, 13],
+      [12, 4, 3, 2],
+      { groups: 2, stride: [2, 3], padding: [1, 0] },
+    ],
+    [
+      'dilated, of every channel alone',
+      [2, 4, 9, 10],
+      [4, 1, 3, 3],
+      { groups: 4, dilation: [2, 1], padding: 2 },
+    ],
+    ['of one element', [2, 8, 6, 6], [4, 8, 1, 1], {}],
+    ['of one element in steps', [1, 8, 7, 7], [4, 8, 1, 1], { stride: 2 }],
+  ] as const)('%s, with gradients', async (_, image, kernel, options) => {
+    const backend = await make()
+    const build = (): Tensor[] => {
+      const [x, w, b] = [
+        t.transpose(normal(image[1], image[0], image[2], image[3]), [1, 0, 2, 3]),
+        normal(...kernel),
+        normal(kernel[0]),
+      ]
+      const y = t.conv2d(x, w, b, options as t.ConvOptions)
+      const seed = t.tensor(values(y.size, 3), { shape: y.shape })
+      return [y, ...t.grad(t.sum(t.mul(y, seed)), [x, w, b])]
+    }
+    const got = build()
+    const report = await realize(got, { backend, strict: true })
+    expect(report.inlined).toEqual([])
+    const want = build()
+    await realize(want, { backend: t.reference({ precision: 'f64' }) })
+    for (const [i, y] of got.entries())
+      expect(
+        worst((await y.data()) as Float32Array, (await want[i].data()) as Float64Array),
+        `${i}`,
+      ).toBeLessThan(5e-5)
   })
 })
 

@@ -83,7 +83,7 @@ function overTerms({ within }: Job, fours: boolean, rows: string, isSplit = fals
 }
 const runsOf = ({ within }: Job): Record<string, number> => (within?.runs ? { runs: within.runs } : {})
 /** Finds what `rows` see, and returns a blank early: `columns` neighbours from column j on. */
-const blankCode = ({ within }: Job, rows: string, columns: number, then: string): string =>
+const blankCode = ({ within }: Extras, rows: string, columns: number, then: string): string =>
   within?.of === 'columns'
     ? `seen = within(${rows}); if (j + ${columns - 1} < seen.x || j >= seen.y) { ${then} }`
     : ''
@@ -96,7 +96,7 @@ const withinCode = (within: Within | null | undefined, first: number): string =>
  * to four textures, rows 4i + r to texture r, and a second program puts them in order.
  */
 function byFourRows(job: Job): Value {
-  const { planner, a, b, batch, epilogue, within, groups, aFours, bRows } = job
+  const { planner, a, b, batch, within, groups, aFours, bRows } = job
   const { M, N, K, aRow, aK, bK, bColumn } = sizesOf(job)
   const quarter = Math.ceil(M / 4)
   const rows = [0, 1, 2, 3]
@@ -136,22 +136,28 @@ void quads(int t, out vec4 y[4]) {
     },
     4,
   )
+  return inOrder(planner, parts, [...batch, M, N], job)
+}
+/** Four textures of [.., ⌈M/4⌉, N], rows 4i + r in texture r, as one of [.., M, N]. */
+export function inOrder(planner: Planner, parts: readonly Value[], shape: Shape, extras: Extras): Value {
+  const { epilogue, within } = extras
+  const [M, N] = shape.slice(-2)
   const columns = within?.of === 'columns' ? within : null
   return planner.draw({
     code: `${withinCode(columns, 4)}
 ${epilogue?.code(4 + (columns?.inputs.length ?? 0), true) ?? ''}
 vec4 quad(int t) {
   int o = t << 2; int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N;
-  ${blankCode(job, 'i, i', 4, `return vec4(${epilogue?.blank ?? '0.0'});`)}
+  ${blankCode(extras, 'i, i', 4, `return vec4(${epilogue?.blank ?? '0.0'});`)}
   int q = ((g * M4 + (i >> 2)) * N + j) >> 2;
   int c = i & 3;
   vec4 y = c == 0 ? texel0(q) : c == 1 ? texel1(q) : c == 2 ? texel2(q) : texel3(q);
   return ${epilogue ? 'finish(y, g, i, j)' : 'y'};
 }`,
     inputs: [...parts, ...(columns?.inputs ?? []), ...(epilogue?.inputs ?? [])],
-    ints: { M, N, M4: quarter, ...columns?.ints, ...epilogue?.ints },
+    ints: { M, N, M4: Math.ceil(M / 4), ...columns?.ints, ...epilogue?.ints },
     ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
-    shape: [...batch, M, N],
+    shape,
     dtype: 'f32',
   })
 }
@@ -231,7 +237,12 @@ function byRows(job: Job, parts: number): Value {
 }
 const chunkOf = (K: number, parts: number): number => 4 * Math.ceil(K / parts / 4)
 /** The parts of split sums, added. */
-function together(planner: Planner, parts: Value, shape: Shape, epilogue: Epilogue | undefined): Value {
+export function together(
+  planner: Planner,
+  parts: Value,
+  shape: Shape,
+  epilogue: Epilogue | undefined,
+): Value {
   const [M, N] = shape.slice(-2)
   return planner.draw({
     code: `${epilogue?.code(1, false) ?? ''}
@@ -277,10 +288,14 @@ export function product(planner: Planner, a: Value, b: Value, batch: Shape, extr
   const aColumns = !aFours && aRow === 1 && aligned(aK, a.offset, ...la.strides)
   const isLarge = M >= FEW_ROWS && K >= SHORT
   if (aligned(N) && isLarge && (aFours ? bRows || bColumns : aColumns && bRows)) return byFourRows(job)
-  const isLong = K >= LONG && sizeOf(batch) * M * N < FEW_RESULTS
   const { within } = extras
   const canSplit = within?.of !== 'columns' && (within?.runs ?? 1) === 1
-  return byRows(job, isLong && canSplit ? Math.ceil(K / chunkOf(K, Math.min(64, Math.ceil(K / PART)))) : 1)
+  return byRows(job, canSplit ? partsFor(K, sizeOf(batch) * M * N) : 1)
+}
+/** In how many parts sums of K terms are made. */
+export function partsFor(K: number, results: number): number {
+  if (K < LONG || results >= FEW_RESULTS) return 1
+  return Math.ceil(K / chunkOf(K, Math.min(64, Math.ceil(K / PART))))
 }
 
 const matmul: Kernel = {
@@ -288,7 +303,7 @@ const matmul: Kernel = {
 }
 
 /** [.., width] as a matrix. */
-function asRows(planner: Planner, n: GraphNode, v: Value): Value {
+export function asRows(planner: Planner, n: GraphNode, v: Value): Value {
   const lead = v.shape.slice(0, -1)
   const shape = [sizeOf(lead), v.shape[lead.length]]
   return planner.view({ ...n, op: 'reshape', to: [{ shape, dtype: 'f32' }] }, v)
