@@ -16,15 +16,15 @@ import {
   toF16,
   ValueError,
 } from '@heed/tensor'
-import { Device, type DeviceCounts, formatOf, type Texture } from './device.js'
+import { Device, type DeviceCounts, type Format, formatOf, type Texture } from './device.js'
 import { webglKernels } from './kernels/index.js'
 import { isView, Plan } from './plan.js'
 import { openContext } from './tfjs.js'
 
 export interface WebglOptions {
   /**
-   * `'f32'` (default): float32 textures, or a refusal. `'f16'`: half the memory, 11 bits of precision, numbers up to 65504;
-   * programs still compute in float32, and GPUs need not render floats.
+   * `'f32'` (default): float32 textures, or a refusal. `'f16'`: tensors are held as half floats, in half the memory, with 11 bits
+   * and up to 65504. Within a run it is all float32, and GPUs need not render floats.
    */
   precision?: 'f32' | 'f16'
   /**
@@ -72,10 +72,10 @@ export function deviceOf(backend: object): Device | undefined {
 }
 
 /** Values of a dtype as the array that their texture takes. */
-function toBits(data: TypedArray, dtype: DType, precision: Precision): TypedArray {
+function toBits(data: TypedArray, dtype: DType, format: Format): TypedArray {
   switch (dtype) {
     case 'f32':
-      if (precision === 'f16') return Uint16Array.from(data as Float32Array, toF16)
+      if (format === 'f16') return Uint16Array.from(data as Float32Array, toF16)
       return data instanceof Float32Array ? data : Float32Array.from(data as Float64Array)
     case 'i32':
       return data instanceof Int32Array ? data : Int32Array.from(data as Uint8Array)
@@ -85,10 +85,11 @@ function toBits(data: TypedArray, dtype: DType, precision: Precision): TypedArra
       return data
   }
 }
-function fromBits(values: Float32Array | Int32Array, dtype: DType, precision: Precision): TypedArray {
+function fromBits(values: Float32Array | Int32Array, dtype: DType, format: Format): TypedArray {
   switch (dtype) {
     case 'f32':
-      return precision === 'f16' ? Float32Array.from(values, (v) => fromF16(v & 0xffff)) : values
+      if (format === 'f16') return Float32Array.from(values, (v) => fromF16(v & 0xffff))
+      return format === 'bits' ? new Float32Array(values.buffer) : values
     case 'bool':
     case 'u8':
       return Uint8Array.from(values)
@@ -187,7 +188,7 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
     get bytesInUse() {
       return device.bytesInUse
     },
-    supports: (node) => supports(node, device, precision),
+    supports: (node) => supports(node, device),
     compile(graph): Executable {
       alive()
       const plan = new Plan(graph, device, precision, webglKernels)
@@ -203,8 +204,9 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
           copies: plan.copies,
           arenaBytes: plan.peakBytes,
           outputBytes: specs.reduce((sum, s) => {
-            const format = formatOf(s.dtype, precision)
-            return sum + (format ? device.bytesOf(sizeOf(s.shape), format) : 0)
+            const size = sizeOf(s.shape)
+            const format = formatOf(s.dtype, precision, size)
+            return sum + (format ? device.bytesOf(size, format) : 0)
           }, 0),
           segments: 1,
         },
@@ -223,11 +225,11 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
       alive()
       if (data.length !== sizeOf(shape))
         throw new BackendError(`${data.length} values for a tensor ${showShape(shape)}`)
-      const format = formatOf(dtype, precision)
+      const format = formatOf(dtype, precision, data.length)
       // what no texture holds stays here; nodes that read it are refused, and run on the reference kernels
       if (!format || device.refusal(data.length, format))
         return new WebglBuffer(shape, dtype, null, data.slice())
-      return new WebglBuffer(shape, dtype, device.upload(toBits(data, dtype, precision), format))
+      return new WebglBuffer(shape, dtype, device.upload(toBits(data, dtype, format), format))
     },
     async settled() {
       alive()
@@ -237,7 +239,8 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
       alive()
       const { host } = buffer as WebglBuffer
       if (host) return host.slice()
-      return fromBits(await device.read(textureOf(buffer), sizeOf(buffer.shape)), buffer.dtype, precision)
+      const texture = textureOf(buffer)
+      return fromBits(await device.read(texture, sizeOf(buffer.shape)), buffer.dtype, texture.format)
     },
     free(buffer) {
       const b = buffer as WebglBuffer
@@ -255,9 +258,10 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
   return backend
 }
 
-function supports(node: GraphNode, device: Device, precision: Precision): true | string {
+function supports(node: GraphNode, device: Device): true | string {
   for (const { shape, dtype } of [...node.from, ...node.to]) {
-    const format = formatOf(dtype, precision)
+    // between draws f32 takes four bytes at any precision
+    const format = formatOf(dtype, 'f32', 1)
     if (!format) return `WebGL has no ${dtype}; it stays on the host until it is cast`
     // views too: they read what then lies on the host, or are to be written out
     const refused = device.refusal(sizeOf(shape), format)
@@ -272,7 +276,7 @@ function supports(node: GraphNode, device: Device, precision: Precision): true |
     // a loop runs whole, here or on the reference kernels
     for (const inner of (node.attrs.body as Graph).nodes) {
       if (inner.op === 'input' || inner.op === 'constant') continue
-      const verdict = supports(inner, device, precision)
+      const verdict = supports(inner, device)
       if (verdict !== true) return `its body has ${inner.op}: ${verdict}`
     }
   return kernel.supports?.(node) ?? true

@@ -7,7 +7,7 @@
 import { BackendError, type DType, type Precision, type TypedArray } from '@heed/tensor'
 
 /** What a component of a texel holds. */
-export type Format = 'f32' | 'f16' | 'i32' | 'i16' | 'i8'
+export type Format = 'f32' | 'bits' | 'f16' | 'i32' | 'i16' | 'i8'
 
 interface FormatRow {
   readonly bytes: number
@@ -25,6 +25,8 @@ const shorts = {
 } as const
 const formats: Readonly<Record<Format, FormatRow>> = {
   f32: { bytes: 4, internal: 'RGBA32F', type: 'FLOAT', sampler: 'sampler2D', array: Float32Array },
+  // float32 as its bits, which every WebGL2 renders
+  bits: { bytes: 4, internal: 'RGBA32I', type: 'INT', sampler: 'isampler2D', array: Int32Array },
   // half floats as their bits, turned into numbers and back by programs: what GPUs make of an overflow differs
   f16: shorts,
   i32: { bytes: 4, internal: 'RGBA32I', type: 'INT', sampler: 'isampler2D', array: Int32Array },
@@ -32,11 +34,14 @@ const formats: Readonly<Record<Format, FormatRow>> = {
   i8: { bytes: 1, internal: 'RGBA8I', type: 'BYTE', sampler: 'isampler2D', array: Int8Array },
 }
 
-/** Where a dtype lies; null: nowhere (i64 stays on the host). */
-export function formatOf(dtype: DType, precision: Precision): Format | null {
+/**
+ * Where a dtype lies; null: nowhere (i64 stays on the host). With half precision a single number, such as a learning rate, an
+ * ε or a loss, is kept whole.
+ */
+export function formatOf(dtype: DType, precision: Precision, size: number): Format | null {
   switch (dtype) {
     case 'f32':
-      return precision === 'f16' ? 'f16' : 'f32'
+      return precision !== 'f16' ? 'f32' : size === 1 ? 'bits' : 'f16'
     case 'i32':
       return 'i32'
     case 'bool':
@@ -52,7 +57,7 @@ export function formatOf(dtype: DType, precision: Precision): Format | null {
 }
 export const samplerOf = (format: Format): 'sampler2D' | 'isampler2D' => formats[format].sampler
 /** Whether programs see floats in it. */
-export const isFloat = (format: Format): boolean => format === 'f32' || format === 'f16'
+export const isFloat = (format: Format): boolean => format === 'f32' || format === 'bits' || format === 'f16'
 
 /** How an array lies in a texture: texel t is t mod 2^bits, (t ≫ bits) mod height in layer t ≫ layerBits. */
 export interface Layout {
@@ -96,7 +101,7 @@ const MAX_POOLED_BYTES = 2 ** 28
 
 /** A texture of more bytes than this is asked for at once whether it was given. */
 const LARGE_BYTES = 2 ** 24
-/** So many layers, where that is enough: few draws, and at most a sixteenth of the memory unused. */
+/** So many layers, where that is enough: few draws, and less than a ninth of the memory unused. */
 const LAYERS = 16
 /** Numbers of elements, and what loops add to them, are int32 in programs. */
 const MAX_ELEMENTS = 2 ** 31 - 2 ** 17

@@ -68,15 +68,19 @@ const PRIMITIVES: ReadonlySet<string> = new Set(primitiveNames)
 
 interface Slot {
   readonly size: number
-  readonly format: Format
+  format: Format
   /** The last step that reads it. */
   last: number
   readonly constant: TypedArray | null
 }
 interface Draw {
-  readonly program: Program
+  readonly drawing: Drawing
   readonly outs: readonly number[]
   readonly inputs: readonly number[]
+}
+/** A draw whose program is there. */
+interface Ready extends Omit<Draw, 'drawing'> {
+  readonly program: Program
   readonly ints: Int32Array
   readonly floats: Float32Array
 }
@@ -133,7 +137,9 @@ function sourceOf(
       `uniform ${sampler} x${k};`,
       format === 'f16'
         ? `vec4 texel${k}(int t) { ivec4 h = texelFetch(x${k}, ${place}, 0); return vec4(ofHalf(h.x), ofHalf(h.y), ofHalf(h.z), ofHalf(h.w)); }`
-        : `${four} texel${k}(int t) { return texelFetch(x${k}, ${place}, 0); }`,
+        : format === 'bits'
+          ? `vec4 texel${k}(int t) { return intBitsToFloat(texelFetch(x${k}, ${place}, 0)); }`
+          : `${four} texel${k}(int t) { return texelFetch(x${k}, ${place}, 0); }`,
       `${one} at${k}(int i) { return texel${k}(i >> 2)[i & 3]; }`,
     )
   })
@@ -141,7 +147,11 @@ function sourceOf(
   const stored = samplerOf(out) === 'isampler2D' ? 'ivec4' : 'vec4'
   const places = Array.from({ length: results }, (_, i) => i)
   const store = (y: string): string =>
-    out === 'f16' ? `ivec4(halfOf(${y}.x), halfOf(${y}.y), halfOf(${y}.z), halfOf(${y}.w))` : y
+    out === 'f16'
+      ? `ivec4(halfOf(${y}.x), halfOf(${y}.y), halfOf(${y}.z), halfOf(${y}.w))`
+      : out === 'bits'
+        ? `floatBitsToInt(${y})`
+        : y
   const body = /\bquads\(int/.test(d.code)
     ? `${four} y[${results}]; quads(t, y);`
     : /\bquad\(int/.test(d.code)
@@ -178,9 +188,14 @@ export class Planner {
     readonly table: KernelTable,
   ) {}
 
-  slot(size: number, dtype: DType, constant: TypedArray | null = null): number {
-    const format = formatOf(dtype, this.precision)
+  /** How draws hand each other a dtype: where tensors are stored as halves, float32 all the same. */
+  formatOf(dtype: DType): Format {
+    const format = formatOf(dtype, this.precision, 1)
     if (!format) throw new Error(`${dtype} has no texture`)
+    return format
+  }
+  slot(size: number, dtype: DType, constant: TypedArray | null = null): number {
+    const format = this.formatOf(dtype)
     return this.slots.push({ size, format, last: this.steps.length, constant }) - 1
   }
   /** A new array in row-major order. */
@@ -200,29 +215,27 @@ export class Planner {
   drawMany(d: Drawing, results: number): Value[] {
     const outs = Array.from({ length: results }, () => this.fresh(d.shape, d.dtype))
     if (sizeOf(d.shape) === 0) return outs
+    this.add({ drawing: d, outs: outs.map((v) => v.slot), inputs: d.inputs.map((v) => v.slot) })
+    return outs
+  }
+  /** With its program, once it is known what else happens to its result. */
+  ready({ drawing: d, outs, inputs: read }: Draw): Ready {
     const { device } = this
-    const laid = ({ slot }: Value) => {
+    const laid = (slot: number) => {
       const { size, format } = this.slots[slot]
       const { bits, layers, layerBits } = device.layoutOf(size)
       return { format, layered: layers > 1, bits, layerBits }
     }
-    const inputs = d.inputs.map(laid)
+    const inputs = read.map(laid)
     const out = laid(outs[0])
-    const program = device.program(sourceOf(d, inputs, out, results), inputs.length)
+    const program = device.program(sourceOf(d, inputs, out, outs.length), inputs.length)
     const ints = Int32Array.of(
       out.bits,
       ...inputs.map((i) => i.bits | (i.layerBits << 8)),
       ...Object.values(d.ints ?? {}),
     )
     const floats = d.floats ? Float32Array.from(Object.values(d.floats)) : NO_FLOATS
-    this.add({
-      program,
-      outs: outs.map((v) => v.slot),
-      inputs: d.inputs.map((v) => v.slot),
-      ints,
-      floats,
-    })
-    return outs
+    return { program, outs, inputs: read, ints, floats }
   }
   private add(step: Draw | Special): void {
     const at = this.steps.push(step) - 1
@@ -261,6 +274,29 @@ export class Planner {
   contiguous(v: Value): Value {
     return isContiguous(v.shape, v.strides) ? v : this.whole(v)
   }
+  /** Whole, and stored as `format`, which holds its dtype. */
+  stored(v: Value, format: Format): Value {
+    const whole = this.whole(v)
+    const slot = this.slots[whole.slot]
+    if (slot.format === format) return whole
+    const step = this.steps.find((s) => s.outs.includes(whole.slot))
+    const isInput = !step && !slot.constant && slot.size > 0
+    const isOneOfMany = step && (!('drawing' in step) || step.outs.length > 1)
+    // what others compute from it does not depend on whether it is asked for
+    const isRead = this.steps.some((s) => s.inputs.includes(whole.slot))
+    if (isInput || isOneOfMany || isRead) {
+      const copy = this.table.copy.plan(
+        { ...COPY, to: [{ shape: v.shape, dtype: v.dtype }] },
+        [whole],
+        this,
+      )[0]
+      this.slots[copy.slot].format = format
+      return copy
+    }
+    // whoever wrote it writes it so
+    slot.format = format
+    return whole
+  }
   isWhole(v: Value): boolean {
     return v.offset === 0 && isContiguous(v.shape, v.strides) && this.slots[v.slot].size === sizeOf(v.shape)
   }
@@ -287,6 +323,12 @@ export class Planner {
 }
 const COPY: Omit<GraphNode, 'to'> = { op: 'copy', attrs: {}, inputs: [], from: [], path: '', site: null }
 
+/** How f32 lies in the textures that a plan is given, by input, and in those that it hands over. */
+export interface Boundary {
+  readonly inputs: readonly Format[]
+  readonly output: Format
+}
+
 /** A graph as draws. Textures that come in are not written, those that come out belong to the caller. */
 export class Plan {
   readonly counts = new Map<string, { op: string; how: 'native' | 'fused'; count: number }>()
@@ -298,23 +340,32 @@ export class Plan {
   private readonly inputs: number[] = []
   private readonly outputs: number[] = []
   private readonly constants = new Map<number, Texture>()
+  private readonly ready: (Ready | Special)[] = []
 
   constructor(
     graph: Graph,
     readonly device: Device,
     precision: Precision,
     table: KernelTable,
+    /** Default: as tensors are stored. */
+    private readonly boundary: Boundary | null = null,
   ) {
     const planner = new Planner(device, precision, table)
     this.planner = planner
     const values: (readonly Value[])[] = []
     for (const n of graph.nodes) values.push(this.node(n, (r) => values[r.node][r.index]))
-    for (const r of graph.outputs) this.outputs.push(planner.whole(values[r.node][r.index]).slot)
+    for (const r of graph.outputs) {
+      const v = values[r.node][r.index]
+      const format = formatOf(v.dtype, precision, sizeOf(v.shape)) as Format
+      const wanted = v.dtype === 'f32' ? (boundary?.output ?? format) : format
+      this.outputs.push(planner.stored(v, wanted).slot)
+    }
     planner.dropUnread(this.outputs)
     this.copies = planner.copies
     this.steps = planner.steps.length
     this.peakBytes = this.peak()
     try {
+      for (const step of planner.steps) this.ready.push('drawing' in step ? planner.ready(step) : step)
       planner.slots.forEach(({ constant, format }, i) => {
         if (!constant) return
         const bits = format === 'f16' ? Uint16Array.from(constant as Float32Array, toF16) : constant
@@ -329,7 +380,11 @@ export class Plan {
   private node(n: GraphNode, valueAt: (r: GraphNode['inputs'][number]) => Value): readonly Value[] {
     const { planner } = this
     if (n.op === 'input') {
-      const v = planner.fresh(n.to[0].shape, n.to[0].dtype)
+      const { shape, dtype } = n.to[0]
+      const v = planner.fresh(shape, dtype)
+      const format =
+        this.boundary?.inputs[this.inputs.length] ?? formatOf(dtype, planner.precision, sizeOf(shape))
+      if (format) planner.slots[v.slot].format = format
       this.inputs.push(v.slot)
       return [v]
     }
@@ -367,7 +422,7 @@ export class Plan {
   /** Runs every draw; call it within `device.within`. */
   run(given: readonly Texture[]): Texture[] {
     const { device, planner } = this
-    const { slots, steps } = planner
+    const { slots } = planner
     const textures = new Array<Texture | undefined>(slots.length)
     const isOurs = new Uint8Array(slots.length)
     this.inputs.forEach((slot, i) => {
@@ -393,7 +448,7 @@ export class Plan {
       return empty
     }
     try {
-      steps.forEach((step, at) => {
+      this.ready.forEach((step, at) => {
         const inputs = step.inputs.map(textureOf)
         if ('run' in step) step.run(inputs).forEach((t, i) => own(step.outs[i], t))
         else {

@@ -11,7 +11,7 @@ import {
   tensor,
   transpose,
 } from '@heed/tensor'
-import { type Input, normal, sizeOf, stream, valuesOf } from './draw.js'
+import { halves, type Input, normal, sizeOf, stream, valuesOf } from './draw.js'
 import type { Family } from './tolerances.js'
 
 /** A case as its author writes it. */
@@ -46,9 +46,10 @@ export interface Case {
   readonly hasGradient: boolean
   /**
    * Fresh leaves and a fresh graph over them: tensors remember their values, so each backend needs its own. `plain`
-   * takes the same values in row-major order, for the oracle: it must not share a mistake about strides.
+   * takes the same values in row-major order, for the oracle: it must not share a mistake about strides. `half` rounds all
+   * values to half precision first: what a backend that stores halves is given, so that its oracle is given the same.
    */
-  build(options?: { plain: boolean }): Built
+  build(options?: { plain?: boolean; half?: boolean }): Built
   /**
    * The derivative along a fixed random direction of all f32 inputs, once by the gradient and once by two values a
    * step of `h` to both sides: (plus − minus)/2h. For a backend in double precision.
@@ -87,10 +88,14 @@ function one(op: string, kind: Case['kind'], family: Family, spec: CaseSpec, lay
     hasGradient,
     build(options) {
       const as = options?.plain ? 'plain' : layout
-      const inputs = spec.inputs.map((input, i) => placed(input, valuesOf(input, `${seed}#${i}`), as))
+      const half = options?.half ?? false
+      const inputs = spec.inputs.map((input, i) => {
+        const values = valuesOf(input, `${seed}#${i}`)
+        return placed(input, half && input.dtype === 'f32' ? halves(values as Float32Array) : values, as)
+      })
       const outputs = outputsOf(spec, inputs)
       if (!hasGradient) return { outputs, gradients: [] }
-      const { losses, seeds } = lossesOf(outputs, seed)
+      const { losses, seeds } = lossesOf(outputs, seed, half)
       const wrt = inputs.filter((t) => t.dtype === 'f32')
       return { outputs, gradients: grad(losses, wrt, { seed: seeds, unused: 'zero' }) }
     },
@@ -122,18 +127,20 @@ function outputsOf(spec: CaseSpec, inputs: readonly Tensor[]): readonly Tensor[]
   const made = spec.run(...inputs)
   return Array.isArray(made) ? (made as readonly Tensor[]) : [made as Tensor]
 }
-function lossesOf(outputs: readonly Tensor[], seed: string): { losses: Tensor[]; seeds: Tensor[] } {
+function lossesOf(
+  outputs: readonly Tensor[],
+  seed: string,
+  half = false,
+): { losses: Tensor[]; seeds: Tensor[] } {
   const losses = outputs.filter((t) => t.dtype === 'f32')
-  return { losses, seeds: losses.map((t, i) => cotangent(t.shape, `${seed}#seed${i}`)) }
+  return { losses, seeds: losses.map((t, i) => cotangent(t.shape, `${seed}#seed${i}`, half)) }
 }
 const total = (parts: readonly Tensor[]): Tensor => parts.map((p) => sum(p)).reduce((a, b) => add(a, b))
 
-function cotangent(shape: readonly number[], seed: string): Tensor {
+function cotangent(shape: readonly number[], seed: string, half = false): Tensor {
   const next = stream(seed)
-  return tensor(
-    Float32Array.from({ length: sizeOf(shape) }, () => normal(next)),
-    { shape },
-  )
+  const values = Float32Array.from({ length: sizeOf(shape) }, () => normal(next))
+  return tensor(half ? halves(values) : values, { shape })
 }
 
 /** Stands between the elements of a strided view: whoever reads it is found out. */

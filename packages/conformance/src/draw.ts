@@ -1,5 +1,5 @@
 /** Numbers for cases: drawn from a stream that belongs to the case's name, exact in float32, the same on every machine. */
-import type { DType, TypedArray } from '@heed/tensor'
+import { type DType, fromF16, type TypedArray, toF16 } from '@heed/tensor'
 
 /** How an input is filled. */
 export type Draw =
@@ -46,6 +46,10 @@ export function normal(next: () => number): number {
 }
 
 export const sizeOf = (shape: readonly number[]): number => shape.reduce((n, d) => n * d, 1)
+
+/** The nearest numbers that half precision holds. */
+export const halves = (values: ArrayLike<number>): Float32Array<ArrayBuffer> =>
+  Float32Array.from(values, (v) => fromF16(toF16(v)))
 
 /** The flat, row-major values of an input. */
 export function valuesOf(input: Input, seed: string): TypedArray {

@@ -7,7 +7,7 @@ import * as t from '@heed/tensor'
 import { type Backend, primitiveNames, realize, reference, type Tensor, traceLazy } from '@heed/tensor'
 import fc from 'fast-check'
 import { compare, type Tolerance } from './compare.js'
-import { normal, sizeOf, stream } from './draw.js'
+import { halves, normal, sizeOf, stream } from './draw.js'
 import { guise } from './guise.js'
 import { tolerances } from './tolerances.js'
 
@@ -21,13 +21,13 @@ export interface PropertyOptions {
   readonly runs: number
 }
 
-const randoms = (shape: readonly number[], seed: string, scale = 1): Tensor => {
+/** On a backend that stores halves, halves. */
+const randoms = (shape: readonly number[], seed: string, scale = 1, half = false): Tensor => {
   const next = stream(seed)
-  return t.tensor(
-    Float32Array.from({ length: sizeOf(shape) }, () => scale * normal(next)),
-    { shape },
-  )
+  const values = Float32Array.from({ length: sizeOf(shape) }, () => scale * normal(next))
+  return t.tensor(half ? halves(values) : values, { shape })
 }
+const storesHalves = (backend: Backend): boolean => backend.precision === 'f16'
 
 function same(got: ArrayLike<number>, want: ArrayLike<number>, tolerance: Tolerance, what: string): void {
   const c = compare(got, want, tolerance)
@@ -60,13 +60,15 @@ const softmaxRows: Property = {
         fc.array(fc.boolean(), { minLength: 30, maxLength: 30 }),
         async (rows, keep) => {
           const n = rows.length
+          // 1, or the half below it
+          const near = storesHalves(backend) ? 2 ** -11 : 2e-6
           const allowed = keep.slice(0, n * 5)
           const mask = t.tensor(Uint8Array.from(allowed, Number), { shape: [n, 5], dtype: 'bool' })
           const y = t.softmax(t.tensor(rows), { mask })
           const [sums, values] = await read([t.sum(y, { axes: -1 }), y], backend)
           for (let i = 0; i < n; i++) {
             const want = allowed.slice(i * 5, i * 5 + 5).includes(true) ? 1 : 0
-            if (Math.abs(sums[i] - want) > 2e-6)
+            if (Math.abs(sums[i] - want) > near)
               throw new Error(`row ${i} sums to ${sums[i]}, expected ${want}`)
           }
           for (let i = 0; i < n * 5; i++)
@@ -93,7 +95,7 @@ const permutations: Property = {
           ),
         ),
         async ([shape, perm]) => {
-          const x = randoms(shape, `${shape}`)
+          const x = randoms(shape, `${shape}`, 1, storesHalves(backend))
           const inverse = perm.map((_, i) => perm.indexOf(i))
           const turned = t.transpose(x, perm)
           // neg forces memory in the permuted order between the two
@@ -289,24 +291,25 @@ const recipe = fc.array(fc.tuple(fc.constantFrom(...Object.keys(steps)), fc.nat(
 type Recipe = [string, number, number][]
 
 /** A scalar from leaves by a recipe: each step reads two of the values before it. */
-function graphOf(leaves: readonly Tensor[], made: Recipe): Tensor {
+function graphOf(leaves: readonly Tensor[], made: Recipe, half = false): Tensor {
   const values = [...leaves]
   for (const [name, i, j] of made)
     values.push(steps[name](values[i % values.length], values[j % values.length]))
-  return t.sum(t.mul(values[values.length - 1], randoms([3, 3], 'weights')))
+  return t.sum(t.mul(values[values.length - 1], randoms([3, 3], 'weights', 1, half)))
 }
-const leavesOf = (): Tensor[] => ['a', 'b'].map((name) => randoms([3, 3], name, 0.7))
+const leavesOf = (half = false): Tensor[] => ['a', 'b'].map((name) => randoms([3, 3], name, 0.7, half))
 
 const graphsAgree: Property = {
   name: 'values and gradients of random graphs equal the float64 reference',
   check: async (backend, { seed, runs }) => {
     const oracle = reference({ precision: 'f64' })
+    const half = storesHalves(backend)
     try {
       await fc.assert(
         fc.asyncProperty(recipe, async (made) => {
           const on = (b: Backend) => {
-            const leaves = leavesOf()
-            const y = graphOf(leaves, made)
+            const leaves = leavesOf(half)
+            const y = graphOf(leaves, made, half)
             return read([y, ...t.grad(y, leaves, { unused: 'zero' })], b)
           }
           const [got, want] = [await on(backend), await on(oracle)]

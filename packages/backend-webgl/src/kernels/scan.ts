@@ -3,21 +3,22 @@
  * kept as one texture a step and joined at the end, since a texture is never written twice.
  */
 import { type Graph, type Spec, sizeOf } from '@heed/tensor'
-import type { Device, Texture } from '../device.js'
-import { type Kernel, Plan, type Planner, type Value } from '../plan.js'
+import type { Device, Format, Texture } from '../device.js'
+import { type Boundary, type Kernel, Plan, type Planner, type Value } from '../plan.js'
 
 /** A small plan of one kind of step, by sizes; textures in, one texture out. */
 class Tool {
   private readonly plans = new Map<string, Plan>()
   constructor(
     private readonly planner: Planner,
-    private readonly graphOf: (key: string) => Graph,
+    private readonly graphOf: (key: string) => readonly [Graph, Boundary],
   ) {}
   run(key: string, inputs: readonly Texture[]): Texture {
     let plan = this.plans.get(key)
     if (!plan) {
       const { device, precision, table } = this.planner
-      plan = new Plan(this.graphOf(key), device, precision, table)
+      const [graph, boundary] = this.graphOf(key)
+      plan = new Plan(graph, device, precision, table, boundary)
       this.plans.set(key, plan)
     }
     return plan.run(inputs)[0]
@@ -92,9 +93,17 @@ export const scan: Kernel = {
       body: Graph
     }
     const { device, precision, table } = planner
-    const inputs = given.map((v) => planner.whole(v))
+    // carries go from step to step as draws hand each other numbers, the rest is read as it lies
+    const inputs = given.map((v, i) =>
+      i < nCarry ? planner.stored(v, planner.formatOf(v.dtype)) : planner.whole(v),
+    )
+    const stored = (i: number): Format => planner.slots[inputs[i].slot].format
+    const output = planner.formatOf('f32')
     const outs: Value[] = node.to.map((s) => planner.fresh(s.shape, s.dtype))
-    const inner = new Plan(body, device, precision, table)
+    const inner = new Plan(body, device, precision, table, {
+      inputs: inputs.map((v, i) => (i < nCarry + nX ? planner.formatOf(v.dtype) : stored(i))),
+      output,
+    })
     const specOf = (r: Graph['outputs'][number]): Spec => body.nodes[r.node].to[r.index]
     const specs = body.outputs.map(specOf)
     const steps = new Tool(planner, (key) => {
@@ -103,7 +112,8 @@ export const scan: Kernel = {
       const whole: Spec = { shape, dtype }
       const one: Spec = { shape: [1, ...shape.slice(1)], dtype }
       const at: Spec = { shape: [], dtype: 'i32' }
-      return graphOf('dynamicSlice', { axis: 0, size: 1 }, [whole, at], one)
+      const graph = graphOf('dynamicSlice', { axis: 0, size: 1 }, [whole, at], one)
+      return [graph, { inputs: [stored(nCarry + i), 'i32'], output }]
     })
     const joints = new Tool(planner, (key) => {
       const [dtype, shape, counts] = key.split('|')
@@ -112,7 +122,9 @@ export const scan: Kernel = {
         .split(',')
         .map((n): Spec => ({ shape: [Number(n), size], dtype: dtype as Spec['dtype'] }))
       const rows = parts.reduce((s, p) => s + p.shape[0], 0)
-      return graphOf('concat', { axis: 0 }, parts, { shape: [rows, size], dtype: dtype as Spec['dtype'] })
+      const to = { shape: [rows, size], dtype: dtype as Spec['dtype'] }
+      const format = planner.formatOf(to.dtype)
+      return [graphOf('concat', { axis: 0 }, parts, to), { inputs: parts.map(() => format), output }]
     })
 
     const run = (textures: readonly Texture[]): Texture[] => {
