@@ -14,13 +14,17 @@ interface Widening {
   reason: string
 }
 
+const flushed = {
+  format: 'ops',
+  atol: 2 ** -126,
+  reason: 'a backend may flush what is below the smallest normal float32, 2⁻¹²⁶, to zero',
+}
+
 export const widenings: readonly Widening[] = [
-  {
-    format: 'ops',
-    cases: '*/denormal*',
-    atol: 2 ** -126,
-    reason: 'a backend may flush what is below the smallest normal float32, 2⁻¹²⁶, to zero',
-  },
+  { ...flushed, cases: '*/denormal*' },
+  // 1 / 3.4e38 and (1e-19)²
+  { ...flushed, cases: 'primitives/reciprocal/huge' },
+  { ...flushed, cases: 'primitives/square/huge' },
   {
     format: 'models-text',
     cases: '*/cotangent-loss',

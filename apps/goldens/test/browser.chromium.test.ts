@@ -59,7 +59,7 @@ describe.skipIf(!(await findChromium()))('in Chromium', () => {
       '--only',
       '*/softmax/*',
       '--only',
-      '*/scalar',
+      '*/special',
       '--only',
       'sum/*',
       '--json',

@@ -1,7 +1,9 @@
 /**
  * GLSL that every program shares. GPUs promise little about exp, log, sin, cos and tanh (Vulkan allows sin an error of
  * 2⁻¹¹, and log near 1 one of 2⁻²¹), and tanh(100) is NaN on some: these are written out here, with errors of a few ulp on
- * every GPU. Not-a-number is found by its bits: compilers may fold x ≠ x to false.
+ * every GPU. Not-a-number is found by its bits: compilers may fold x ≠ x to false, and a·0 to 0. GPUs may take numbers below
+ * 2⁻¹²⁶ for 0, as operands and as results. A result so small is lost then; where such an operand decides about more (its order,
+ * its logarithm, its root, a quotient), its bits are read: they are a whole number of 2⁻¹⁴⁹.
  */
 
 interface Piece {
@@ -13,6 +15,39 @@ const pieces: Readonly<Record<string, Piece>> = {
   isNan: {
     needs: [],
     text: `bool isNan(float x) { return (floatBitsToUint(x) & 0x7fffffffu) > 0x7f800000u; }`,
+  },
+  // as a whole number in the order of floats; not for NaN
+  orderOf: {
+    needs: [],
+    text: `int orderOf(float x) { int u = floatBitsToInt(x); return u < 0 ? -(u & 0x7fffffff) : u; }`,
+  },
+  below: {
+    needs: ['isNan', 'orderOf'],
+    text: `bool below(float a, float b) { return !isNan(a) && !isNan(b) && orderOf(a) < orderOf(b); }`,
+  },
+  // below 2⁻¹²⁶ and not 0; and what such a number is times 2¹⁴⁹
+  isSmall: {
+    needs: [],
+    text: `bool isSmall(float x) { return (floatBitsToUint(x) & 0x7fffffffu) - 1u < 0x7fffffu; }
+float digitsOf(float x) { float y = float(floatBitsToUint(x) & 0x7fffffu); return floatBitsToInt(x) < 0 ? -y : y; }`,
+  },
+  ratioOf: {
+    needs: ['isSmall'],
+    text: `float ratioOf(float a, float b) {
+  bool p = isSmall(a);
+  bool q = isSmall(b);
+  if (p && q) return digitsOf(a) / digitsOf(b);
+  if (p) return digitsOf(a) * ${2 ** -75} / b * ${2 ** -74};
+  if (q) return a * ${2 ** 100} / digitsOf(b) * ${2 ** 49}.0;
+  return a / b;
+}`,
+  },
+  sqrtOf: {
+    needs: ['isSmall', 'NAN'],
+    text: `float sqrtOf(float x) {
+  if (floatBitsToUint(x) > 0x80000000u) return NAN;
+  return isSmall(x) ? sqrt(2.0 * digitsOf(x)) * ${2 ** -75} : sqrt(x);
+}`,
   },
   INF: { needs: [], text: `#define INF uintBitsToFloat(0x7f800000u)` },
   NAN: { needs: [], text: `#define NAN uintBitsToFloat(0x7fc00000u)` },
@@ -33,13 +68,13 @@ const pieces: Readonly<Record<string, Piece>> = {
   },
   // x = 2ᵉ·m, m in [√½, √2); ln m = 2 artanh((m − 1)/(m + 1)) by its series
   logOf: {
-    needs: ['INF', 'NAN', 'isNan'],
+    needs: ['INF', 'NAN', 'isNan', 'isSmall'],
     text: `float logOf(float x) {
-  if (isNan(x) || x < 0.0) return NAN;
-  if (x == 0.0) return -INF;
+  if ((floatBitsToUint(x) << 1) == 0u) return -INF;
+  if (isNan(x) || floatBitsToInt(x) < 0) return NAN;
   if (x == INF) return x;
   float e = 0.0;
-  if (x < 1.17549435e-38) { x *= 8388608.0; e = -23.0; }
+  if (isSmall(x)) { x = digitsOf(x); e = -149.0; }
   uint u = floatBitsToUint(x) + (0x3f800000u - 0x3f3504f3u);
   e += float(int(u >> 23) - 127);
   float m = uintBitsToFloat((u & 0x007fffffu) + 0x3f3504f3u);
@@ -66,15 +101,51 @@ const pieces: Readonly<Record<string, Piece>> = {
   return 2.0 * s * (1.0 + z * (3.33333333e-1 + z * (0.2 + z * (1.42857143e-1 + z * (1.11111111e-1 + z * 9.09090909e-2)))));
 }`,
   },
-  // x = n·π/2 + r with π/2 in three parts (good to |x| ≈ 10⁵), then the minimax polynomials of Cephes on |r| ≤ π/4
+  // x = n·π/2 + r: up to 12,000 with π/2 in three parts (n times the first two is exact), beyond by the 64 bits of x·2/π behind its quarter turns (Payne and Hanek,
+  // 1983); then the minimax polynomials of Cephes on |r| ≤ π/4
   sinOf: {
     needs: ['NAN'],
-    text: `float quarter(float x, int turn) {
-  if (!(abs(x) < 1.0e9)) return NAN;
-  float n = floor(x * 0.636619772 + 0.5);
-  float r = ((x - n * 1.5703125) - n * 4.83751297e-4) - n * 7.54978995e-8;
+    text: `const uint TURNS[8] = uint[8](0u, 0x28be60dbu, 0x9391054au, 0x7f09d5f4u, 0x7d4d3770u, 0x36d8a566u, 0x4f10e410u, 0x7f9458eau);
+uvec2 wide(uint a, uint b) {
+  uint low = (a >> 16) * (b & 0xffffu) + ((a & 0xffffu) * (b & 0xffffu) >> 16);
+  uint mid = (a & 0xffffu) * (b >> 16) + (low & 0xffffu);
+  return uvec2((a >> 16) * (b >> 16) + (low >> 16) + (mid >> 16), a * b);
+}
+float far(float x, out int n) {
+  uint u = floatBitsToUint(x);
+  uint m = (u << 8) | 0x80000000u;
+  int e = int((u >> 23) & 255u) - 126;
+  int i = e >> 5;
+  e &= 31;
+  uvec3 t = uvec3(TURNS[i], TURNS[i + 1], TURNS[i + 2]);
+  if (e > 0) t = (t << e) | (uvec3(t.yz, TURNS[i + 3]) >> (32 - e));
+  uvec2 p = wide(m, t.y);
+  uint carry = wide(m, t.z).x;
+  p.y += carry;
+  p.x += m * t.x + (p.y < carry ? 1u : 0u);
+  n = int(p.x >> 30);
+  p.x &= 0x3fffffffu;
+  bool over = p.x >= 0x20000000u;
+  if (over) {
+    n++;
+    p = uvec2(0x40000000u - p.x - (p.y > 0u ? 1u : 0u), 0u - p.y);
+  }
+  float r = float(p.x) * 1.46291808e-9 + float(p.y) * 3.40612158e-19;
+  if (x < 0.0) n = -n;
+  return over != (x < 0.0) ? -r : r;
+}
+float quarter(float x, int turn) {
+  if ((floatBitsToUint(x) & 0x7fffffffu) >= 0x7f800000u) return NAN;
+  int n;
+  float r;
+  if (abs(x) > 12000.0) r = far(x, n);
+  else {
+    float whole = floor(x * 0.636619772 + 0.5);
+    r = ((x - whole * 1.5703125) - whole * 4.83751297e-4) - whole * 7.54978995e-8;
+    n = int(whole);
+  }
   float z = r * r;
-  int k = (int(n) + turn) & 3;
+  int k = (n + turn) & 3;
   float y = (k & 1) == 0
     ? r + r * z * (-1.66666546e-1 + z * (8.33216087e-3 - z * 1.95152960e-4))
     : 1.0 - 0.5 * z + z * z * (4.16666456e-2 + z * (-1.38873163e-3 + z * 2.44331571e-5));
@@ -98,8 +169,9 @@ float cosOf(float x) { return quarter(x, 1); }`,
   },
   // a polynomial near 0, 1 − e^(polynomial) further out, where 1 − erf is small
   erfOf: {
-    needs: ['expOf'],
+    needs: ['expOf', 'isSmall'],
     text: `float erfOf(float x) {
+  if (isSmall(x)) return uintBitsToFloat((floatBitsToUint(x) & 0x80000000u) | uint(abs(digitsOf(x)) * 1.12837917 + 0.5));
   float t = abs(x);
   float s = x * x;
   if (t > 3.95) return x < 0.0 ? -1.0 : 1.0;

@@ -77,7 +77,7 @@ function castOf(from: DType, to: DType): string {
     case 'f32':
       return float ?? 'float(a)'
     case 'bool':
-      return float ? `(${float} == 0.0 ? 0 : 1)` : '(a == 0 ? 0 : 1)'
+      return float ? `((floatBitsToUint(${float}) << 1) == 0u ? 0 : 1)` : '(a == 0 ? 0 : 1)'
     case 'f16':
       return `halfOf(${float ?? 'float(a)'})`
     case 'bf16':
@@ -111,7 +111,7 @@ const GELU: Readonly<Record<string, Activation>> = {
   quick: { y: `a * ${QUICK}`, dy: `${QUICK} + 1.702 * a * ${QUICK} * (1.0 - ${QUICK})` },
 }
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
-  relu: { y: 'a > 0.0 ? a : a < 0.0 ? 0.0 : a * 0.0', dy: 'a > 0.0 ? 1.0 : 0.0' },
+  relu: { y: 'isNan(a) || a > 0.0 ? a : 0.0', dy: 'a > 0.0 ? 1.0 : 0.0' },
   sigmoid: { y: SIGMOID, dy: `${SIGMOID} * (1.0 - ${SIGMOID})` },
   silu: { y: `a * ${SIGMOID}`, dy: `${SIGMOID} * (1.0 + a * (1.0 - ${SIGMOID}))` },
 }
@@ -127,21 +127,21 @@ export const elementwiseKernels = {
   add: plain('a + b'),
   sub: plain('a - b'),
   mul: plain('a * b'),
-  div: op((from) => (isFloat(from) ? 'a / b' : 'divOf(a, b)')),
+  div: op((from) => (isFloat(from) ? 'ratioOf(a, b)' : 'divOf(a, b)')),
   pow: op(
     () => 'powOf(a, b)',
     (n) => n.from[0].dtype === 'f32' || 'webgl raises f32 to powers only',
   ),
-  maximum: op((from) => (isFloat(from) ? '(isNan(a) || a > b) ? a : b' : 'a > b ? a : b')),
-  less: plain('a < b ? 1 : 0'),
-  lessEqual: plain('a <= b ? 1 : 0'),
-  equal: plain('a == b ? 1 : 0'),
-  neg: plain('-a'),
+  maximum: op((from) => (isFloat(from) ? 'isNan(a) || below(b, a) ? a : b' : 'a > b ? a : b')),
+  less: op((from) => (isFloat(from) ? 'below(a, b) ? 1 : 0' : 'a < b ? 1 : 0')),
+  lessEqual: op((from) => (isFloat(from) ? 'isNan(a) || isNan(b) || below(b, a) ? 0 : 1' : 'a <= b ? 1 : 0')),
+  equal: op((from) => (isFloat(from) ? '!isNan(a) && orderOf(a) == orderOf(b) ? 1 : 0' : 'a == b ? 1 : 0')),
+  neg: op((from) => (isFloat(from) ? 'uintBitsToFloat(floatBitsToUint(a) ^ 0x80000000u)' : '-a')),
   exp: plain('expOf(a)'),
   expm1: plain('expm1Of(a)'),
   log: plain('logOf(a)'),
   log1p: plain('log1pOf(a)'),
-  sqrt: plain('sqrt(a)'),
+  sqrt: plain('sqrtOf(a)'),
   sin: plain('sinOf(a)'),
   cos: plain('cosOf(a)'),
   tanh: plain('tanhOf(a)'),
@@ -183,4 +183,4 @@ const chance = (attrs: Readonly<Record<string, unknown>>): Record<string, number
   rest: 1 - (attrs.p as number),
 })
 const scaled = (attrs: Readonly<Record<string, unknown>>): string =>
-  attrs.p === 1 ? 'b == 0 ? 0.0 : a * 0.0 * rest' : 'b == 0 ? 0.0 : a / rest'
+  attrs.p === 1 ? 'b == 0 ? 0.0 : a * rest' : 'b == 0 ? 0.0 : a / rest'

@@ -1,0 +1,113 @@
+// Numbers at the ends of float32, against the host's own functions in float64.
+import * as t from '@heed/tensor'
+import { realize, type Tensor } from '@heed/tensor'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type WebglBackend, webgl } from '../src/index.js'
+
+let backend: WebglBackend
+beforeAll(async () => {
+  backend = await webgl()
+})
+afterAll(() => backend?.dispose())
+
+async function of(x: Float32Array, f: (x: Tensor) => Tensor): Promise<number[]> {
+  const y = f(t.tensor(x, { shape: [x.length] }))
+  await realize([y], { backend, strict: true })
+  return Array.from(await y.data(), Number)
+}
+/** Largest error relative to what is wanted, or to `least` where that is smaller. */
+async function error(
+  x: Float32Array,
+  f: (x: Tensor) => Tensor,
+  want: (x: number) => number,
+  least = 0,
+): Promise<number> {
+  const got = await of(x, f)
+  return Math.max(
+    ...got.map((y, i) => {
+      const w = Math.fround(want(x[i]))
+      return y === w ? 0 : Math.abs(y - w) / Math.max(Math.abs(w), least)
+    }),
+  )
+}
+
+describe('sin and cos', () => {
+  // every power of two, with digits behind it, and the numbers nearest to multiples of π/2 up to 2¹²⁷
+  const far = Float32Array.from(
+    { length: 256 },
+    (_, i) => (i % 2 ? -1 : 1) * 2 ** (i >> 1) * (1 + ((i * 37) % 97) / 97),
+  )
+  const near = Float32Array.from({ length: 64 }, (_, i) => (Math.PI / 2) * (3 ** (i % 40) + i))
+  const worst = Float32Array.of(16367173 * 2 ** 72, 12000, 12001, -3e38, 1e8, 0)
+  it.each([
+    ['of powers of two', far],
+    ['near quarter turns', near],
+    ['where reduction is hardest, and at the change of method', worst],
+  ])('%s', async (_, x) => {
+    // the polynomials are good to 2⁻²³ of 1
+    expect(await error(x, t.sin, Math.sin, 1)).toBeLessThan(2.4e-7)
+    expect(await error(x, t.cos, Math.cos, 1)).toBeLessThan(2.4e-7)
+  })
+  it('of what is no number', async () => {
+    expect(await of(Float32Array.of(Infinity, -Infinity, Number.NaN), t.sin)).toEqual([NaN, NaN, NaN])
+  })
+})
+
+describe('numbers below 2⁻¹²⁶, which GPUs take for 0', () => {
+  const least = 2 ** -149
+  const small = Float32Array.of(least, 10 * least, 1e-40, 5.9e-39, 2 ** -126 - least)
+  const both = Float32Array.from([...small, ...small.map((v) => -v)])
+
+  it('have their order', async () => {
+    const zero = Math.fround(0)
+    const next = Float32Array.from(both, (v) => v + Math.sign(v) * least)
+    expect(await of(both, t.sign)).toEqual([...both].map(Math.sign))
+    expect(await of(both, (x) => t.maximum(x, zero))).toEqual([...both].map((v) => Math.max(v, 0)))
+    expect(await of(both, (x) => t.minimum(x, zero))).toEqual([...both].map((v) => Math.min(v, 0)))
+    expect(await of(both, (x) => t.less(x, t.tensor(next)))).toEqual([...both].map((v) => Number(v > 0)))
+    expect(await of(both, (x) => t.lessEqual(x, t.tensor(next)))).toEqual([...both].map((v) => Number(v > 0)))
+    expect(await of(both, (x) => t.equal(x, t.tensor(next)))).toEqual([...both].map(() => 0))
+    expect(await of(both, (x) => t.equal(x, t.tensor(both)))).toEqual([...both].map(() => 1))
+    expect(await of(Float32Array.of(-0), (x) => t.equal(x, zero))).toEqual([1])
+    expect(await of(Float32Array.of(-0), (x) => t.less(x, zero))).toEqual([0])
+  })
+  it('are true as bool', async () => {
+    const x = Float32Array.of(0, -0, least, -least, Number.NaN)
+    expect(await of(x, (x) => t.cast(x, 'bool'))).toEqual([0, 0, 1, 1, 1])
+  })
+  it('have a root, a logarithm, quotients and an error function', async () => {
+    expect(await error(small, t.sqrt, Math.sqrt)).toBeLessThan(3e-7)
+    expect(await error(small, t.log, Math.log)).toBeLessThan(3e-7)
+    expect(await error(both, t.reciprocal, (x) => 1 / x)).toBeLessThan(3e-7)
+    expect(
+      await error(
+        both,
+        (x) => t.div(2 ** -100, x),
+        (x) => 2 ** -100 / x,
+      ),
+    ).toBeLessThan(3e-7)
+    expect(
+      await error(
+        both,
+        (x) => t.div(x, 2 ** -100),
+        (x) => x * 2 ** 100,
+      ),
+    ).toBeLessThan(3e-7)
+    expect(
+      await error(
+        both,
+        (x) => t.div(x, t.tensor(both)),
+        () => 1,
+      ),
+    ).toBe(0)
+    expect(await error(both, t.erf, (x) => (x * 2) / Math.sqrt(Math.PI), 2 ** -126)).toBeLessThan(3e-7)
+    expect(await of(Float32Array.of(-least, -1, -0, 0), t.sqrt)).toEqual([NaN, NaN, -0, 0])
+    expect(await of(Float32Array.of(-least, -1, -0, 0), t.log)).toEqual([NaN, NaN, -Infinity, -Infinity])
+  })
+})
+
+it('keeps not-a-number in relu, and in a dropout that keeps nothing', async () => {
+  const x = Float32Array.of(Number.NaN, -1, 2)
+  expect(await of(x, t.relu)).toEqual([NaN, 0, 2])
+  expect(await of(x, (x) => t.dropoutMask(x, t.tensor([true, true, false]), { p: 1 }))).toEqual([NaN, -0, 0])
+})
