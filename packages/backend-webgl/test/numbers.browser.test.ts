@@ -111,3 +111,22 @@ it('keeps not-a-number in relu, and in a dropout that keeps nothing', async () =
   expect(await of(x, t.relu)).toEqual([NaN, 0, 2])
   expect(await of(x, (x) => t.dropoutMask(x, t.tensor([true, true, false]), { p: 1 }))).toEqual([NaN, -0, 0])
 })
+
+it('gives attention no gradient where one key has all of the pattern', async () => {
+  const shape = [1, 2, 16, 16]
+  const wave = (seed: number) =>
+    t.tensor(
+      Float32Array.from({ length: 512 }, (_, i) => Math.sin((i + 1) * 12.9898 * seed)),
+      shape,
+    )
+  // each query along a key of its own, whose score is 250 and the others' 0
+  const k = t.tensor(
+    Float32Array.from({ length: 512 }, (_, i) => Number(i % 17 === (i < 256 ? 0 : 1))),
+    shape,
+  )
+  const q = t.mul(k, 1000)
+  const { z } = t.attention(q, k, wave(1))
+  const [dq] = t.grad(t.sum(t.mul(z, wave(2))), [q])
+  await realize([dq], { backend, strict: true })
+  expect((await dq.data()).filter((v) => v !== 0)).toEqual(new Float32Array(0))
+})

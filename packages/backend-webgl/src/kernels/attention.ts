@@ -399,8 +399,11 @@ const attention: Kernel = {
 }
 
 /**
- * With P the pattern, dP = dz·vᵀ and δ = Σ dz·z − dlse of a row: dS = P·(dP − δ), dv = Pᵀ·dz, dq = scale·dS·k and
+ * With P the pattern, dP = dz·vᵀ and δ = Σ P·dP − dlse of a row: dS = P·(dP − δ), dv = Pᵀ·dz, dq = scale·dS·k and
  * dk = scale·dSᵀ·q, where a softcap c turns dS by 1 − (s/c)². P is made again from the scores and the log-sum-exp.
+ *
+ * In exact arithmetic Σ P·dP is Σ dz·z, which is at hand. But only so is dP − δ exactly 0 where one key has all of P, and what
+ * rounding of the log-sum-exp does to all of P falls out of Σ P·dP / Σ P.
  */
 const attentionVjp: Kernel = {
   largest: (node) => largest(node),
@@ -409,28 +412,29 @@ const attentionVjp: Kernel = {
     const all = partsOf(inputs, node.attrs)
     const { a, share } = all
     const [batch, heads, queries, keys] = all.full
-    const [z, lse] = inputs.slice(nIn, nIn + nOut).map((x) => planner.whole(x))
+    const lse = planner.whole(inputs[nIn + nOut - 1])
     const cotangents = inputs.slice(nIn + nOut)
     const dz = given[0] ? planner.whole(cotangents.shift() as Value) : null
     const dlse = given[1] ? planner.whole(cotangents.shift() as Value) : null
 
-    const rowShape = [batch, heads, queries]
-    const deltaInputs: Value[] = []
-    const use = (v: Value): number => deltaInputs.push(v) - 1
-    const along = dz
-      ? `for (int d = 0; d < width; d++) y += at${use(z)}(o * width + d) * at${use(dz)}(o * width + d);`
-      : ''
-    const minus = dlse ? `y -= at${use(dlse)}(o);` : ''
-    const delta = planner.draw({
-      code: `float value(int o) { float y = 0.0; ${along} ${minus} return y; }`,
-      inputs: deltaInputs,
-      ints: dz ? { width: z.shape[3] } : {},
-      shape: rowShape,
-      dtype: 'f32',
-    })
-
+    // a row of a chunk among all rows
+    const rowOf =
+      'int group = row / queries; int place = group * allQueries + fromQuery + row - group * queries;'
+    const sinkPattern = all.sink
+      ? planner.draw({
+          code: `float value(int o) {
+  float l = at1(o);
+  return l == -INF ? 0.0 : expOf(at0(sinkAt + (o / queries) % heads * sinkStep) - l);
+}`,
+          inputs: [all.sink, lse],
+          ints: { queries, heads, sinkAt: all.sink.offset, sinkStep: all.sink.strides[0] },
+          shape: [batch, heads, queries],
+          dtype: 'f32',
+        })
+      : null
     const dqs: Value[] = []
     const dBiases: Value[] = []
+    const deltas: Value[] = []
     let dk: Value | null = null
     let dv: Value | null = null
     for (const p of chunksOf(all, planner)) {
@@ -439,54 +443,62 @@ const attentionVjp: Kernel = {
       const some = dz && rowsFrom(dz, p.start, p.full[2])
       // what reaches q·k of what reaches a score: through the softcap, times the scale
       const capped = a.softcap > 0 ? scoresOf(planner, p) : null
-      const through = (input: number, four: boolean): string => {
-        const { lanes } = lanesOf(four)
-        const turn = (lane: string, n: number): string =>
-          `c = tanhOf(at${input}(o + ${n}) * scale / softcap); y${lane} *= 1.0 - c * c;`
-        return `y *= scale; ${capped ? `float c; ${lanes.map(turn).join(' ')}` : ''}`
-      }
+      const through = (input: number): string =>
+        `y *= scale; ${capped ? `float c = tanhOf(at${input}(o) * scale / softcap); y *= 1.0 - c * c;` : ''}`
       const throughFloats = { scale: a.scale, ...(capped ? { softcap: a.softcap } : {}) }
+      const dPattern =
+        some &&
+        as(
+          product(planner, byGroup(some, share), turned(shared(p.v, share)), lead, {
+            within: hidden(p, 'columns'),
+          }),
+          p.full,
+        )
+      const rowInts = { queries: p.full[2], keys, allQueries: queries, fromQuery: p.start }
+      const deltaInputs: Value[] = []
+      const use = (v: Value): number => deltaInputs.push(v) - 1
+      const along = dPattern
+        ? `float total = ${sinkPattern ? `at${use(sinkPattern)}(place)` : '0.0'};
+  for (int k0 = 0; k0 < keys; k0 += 64) {
+    vec2 part = vec2(0.0);
+    int stop = row * keys + min(keys, k0 + 64);
+    for (int k = row * keys + k0; k < stop; k++) {
+      float share = at${use(pattern)}(k);
+      part += vec2(share * at${use(dPattern)}(k), share);
+    }
+    y += part.x;
+    total += part.y;
+  }
+  if (total > 0.0) y /= total;`
+        : ''
+      const minus = dlse ? `y -= at${use(dlse)}(place);` : ''
+      const delta = planner.draw({
+        code: `float value(int row) { ${rowOf} float y = 0.0; ${along} ${minus} return y; }`,
+        inputs: deltaInputs,
+        ints: rowInts,
+        shape: p.full.slice(0, 3),
+        dtype: 'f32',
+      })
+      deltas.push(delta)
       // a bias asks for what reaches a score
       const isOneStep = !p.bias
-      const dScores = some
-        ? as(
-            product(planner, byGroup(some, share), turned(shared(p.v, share)), lead, {
-              within: hidden(p, 'columns'),
-              epilogue: {
-                code: (first, four) => {
-                  const { type } = lanesOf(four)
-                  return `${type} finish(${type} acc, int group, int i, int j) {
-  int o = (group * M + i) * N + j;
-  ${type} y = ${four ? `texel${first}(o >> 2)` : `at${first}(o)`} * (acc - at${first + 1}(group * allQueries + fromQuery + i));
-  ${isOneStep ? through(first + 2, four) : ''}
-  return y;
-}`
-                },
-                inputs: [pattern, delta, ...(isOneStep && capped ? [capped] : [])],
-                ints: { allQueries: queries, fromQuery: p.start },
-                floats: isOneStep ? throughFloats : {},
-              },
-            }),
-            p.full,
-          )
-        : planner.draw({
-            code: `float value(int o) {
-  int row = o / keys;
-  int group = row / queries;
-  float y = -at0(o) * at1(group * allQueries + fromQuery + row - group * queries);
-  ${isOneStep ? through(2, false) : ''}
+      const capped_ = isOneStep && capped ? [capped] : []
+      const dScores = planner.draw({
+        code: `float value(int o) {
+  float y = at0(o) * (${dPattern ? 'at2(o)' : '0.0'} - at1(o / keys));
+  ${isOneStep ? through(dPattern ? 3 : 2) : ''}
   return y;
 }`,
-            inputs: [pattern, delta, ...(isOneStep && capped ? [capped] : [])],
-            ints: { queries: p.full[2], keys, allQueries: queries, fromQuery: p.start },
-            floats: isOneStep ? throughFloats : {},
-            shape: p.full,
-            dtype: 'f32',
-          })
+        inputs: [pattern, delta, ...(dPattern ? [dPattern] : []), ...capped_],
+        ints: { keys },
+        floats: isOneStep ? throughFloats : {},
+        shape: p.full,
+        dtype: 'f32',
+      })
       const dProducts = isOneStep
         ? dScores
         : planner.draw({
-            code: `float value(int o) { float y = at0(o); ${through(1, false)} return y; }`,
+            code: `float value(int o) { float y = at0(o); ${through(1)} return y; }`,
             inputs: capped ? [dScores, capped] : [dScores],
             floats: throughFloats,
             shape: p.full,
@@ -525,15 +537,11 @@ const attentionVjp: Kernel = {
       dv ? as(dv, all.v.shape) : planner.constant(new Float32Array(sizeOf(all.v.shape)), all.v.shape, 'f32'),
     ]
     if (all.bias) results.push(as(join(planner, dBiases, all.bias.shape.length - 2, 'f32'), all.bias.shape))
-    if (all.sink) {
+    if (all.sink && sinkPattern) {
       const each = planner.draw({
-        code: `float value(int o) {
-  float l = at1(o);
-  return l == -INF ? 0.0 : -at2(o) * expOf(at0(sinkAt + (o / queries) % heads * sinkStep) - l);
-}`,
-        inputs: [all.sink, lse, delta],
-        ints: { queries, heads, sinkAt: all.sink.offset, sinkStep: all.sink.strides[0] },
-        shape: rowShape,
+        code: 'float value(int o) { return -at0(o) * at1(o); }',
+        inputs: [sinkPattern, join(planner, deltas, 2, 'f32')],
+        shape: [batch, heads, queries],
         dtype: 'f32',
       })
       results.push(as(planner.contiguous(reduce(planner, 'sum', each, [0, 2])), all.sink.shape))
