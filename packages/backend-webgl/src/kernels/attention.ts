@@ -105,65 +105,57 @@ const groupsOf = (p: Parts): number[] => [p.full[0], p.k.shape[1], p.share]
 const OPEN = 2 ** 29
 
 interface Geometry {
-  /** GLSL that defines `sees`, `keysSeen` and `queriesSeeing`; `offset` is the number of the offset's input. */
+  /** GLSL that defines `keysSeen`, `queriesSeeing` and, with sinks, `between`; `offset` is the number of the offset's input. */
   readonly code: (offset: number) => string
   readonly ints: Readonly<Record<string, number>>
+  /** What a query sees is not one range: `between(i, j)` says what of it is hidden. */
+  readonly hasSinks: boolean
 }
-/** Who may see whom, by place alone; null where everybody sees everything. */
+/** Who may see whom, by place alone; null where everybody sees everything. Its text has what the node asks for. */
 function geometryOf({ a, offset, full, start }: Parts): Geometry | null {
   if (!a.causal && !a.window && a.block === 0) return null
-  const block = Math.min(a.block, OPEN)
+  const blocks = Math.min(a.block, OPEN)
+  const hasSinks = a.window !== null && a.sinkTokens > 0
+  const only = (condition: unknown, text: string): string => (condition ? text : '')
+  const ahead = a.causal ? '0' : 'back'
   return {
+    hasSinks,
     ints: {
-      where_: offset.offset,
-      start,
-      queries: full[2],
-      keys: full[3],
-      causal: a.causal ? 1 : 0,
-      left: a.window?.[0] ?? OPEN,
-      right: a.window?.[1] ?? OPEN,
-      sinks: a.window ? a.sinkTokens : 0,
-      blocks: block,
-      back: block > 0 ? Math.min(a.back, Math.floor((2 * OPEN) / block)) : 0,
+      ...{ where_: offset.offset, start, queries: full[2], keys: full[3] },
+      ...(a.window ? { left: a.window[0] ?? OPEN, right: a.window[1] ?? OPEN, sinks: a.sinkTokens } : {}),
+      ...(blocks > 0 ? { blocks, back: Math.min(a.back, Math.floor((2 * OPEN) / blocks)) } : {}),
     },
     // an offset far outside sees the same as one just outside, and cannot overflow
     code: (input) => `int moved() { return start + clamp(at${input}(where_), ${-OPEN / 2}, ${OPEN / 2}); }
-int blockOf(int x) { int q = abs(x) / blocks; return x >= 0 ? q : -((blocks - 1 - x) / blocks); }
-bool sees(int i, int j) {
-  i += moved();
-  if (causal == 1 && j > i) return false;
-  if (!(i - left <= j && j <= i + right) && j >= sinks) return false;
-  if (blocks > 0) {
-    int bi = blockOf(i);
-    int bj = blockOf(j);
-    if (bj < bi - back || bj > (causal == 1 ? bi : bi + back)) return false;
-  }
-  return true;
-}
+${only(blocks > 0, 'int blockOf(int x) { int q = abs(x) / blocks; return x >= 0 ? q : -((blocks - 1 - x) / blocks); }')}
+${only(hasSinks, 'bool between(int i, int j) { i += moved(); return j >= sinks && (j < i - left || j > i + right); }')}
 // no key outside of [x, y) is seen by queries first to last
 ivec2 keysSeen(int first, int last) {
   int by = moved();
   first += by;
   last += by;
-  int from = sinks > 0 ? 0 : first - left;
-  int to = max(last + right + 1, sinks);
-  if (causal == 1) to = min(to, last + 1);
-  if (blocks > 0) {
-    from = max(from, max(blockOf(first) - back, 0) * blocks);
-    to = min(to, (min(blockOf(last) + (causal == 1 ? 0 : back), keys / blocks) + 1) * blocks);
-  }
-  return ivec2(max(from, 0), min(to, keys));
+  int from = ${a.window && !hasSinks ? 'max(first - left, 0)' : '0'};
+  int to = keys;
+  ${only(a.window, `to = min(to, max(last + right + 1, ${hasSinks ? 'sinks' : '0'}));`)}
+  ${only(a.causal, 'to = min(to, last + 1);')}
+  ${only(
+    blocks > 0,
+    `from = max(from, max(blockOf(first) - back, 0) * blocks);
+  to = min(to, (min(blockOf(last) + ${ahead}, keys / blocks) + 1) * blocks);`,
+  )}
+  return ivec2(from, to);
 }
 // no query outside of [x, y) sees any of the keys first to last
 ivec2 queriesSeeing(int first, int last) {
-  bool free = first < sinks;
-  int from = free ? ${-2 * OPEN} : first - right;
-  int to = free ? ${2 * OPEN - 1} : last + left + 1;
-  if (causal == 1) from = max(from, first);
-  if (blocks > 0) {
-    from = max(from, (blockOf(first) - (causal == 1 ? 0 : back)) * blocks);
-    to = min(to, (min(blockOf(last) + back, ${OPEN} / blocks) + 1) * blocks);
-  }
+  int from = ${-2 * OPEN};
+  int to = ${2 * OPEN - 1};
+  ${only(a.window, `${only(hasSinks, 'if (first >= sinks)')} { from = first - right; to = last + left + 1; }`)}
+  ${only(a.causal, 'from = max(from, first);')}
+  ${only(
+    blocks > 0,
+    `from = max(from, (blockOf(first) - ${ahead}) * blocks);
+  to = min(to, (min(blockOf(last) + back, ${OPEN} / blocks) + 1) * blocks);`,
+  )}
   int by = moved();
   return ivec2(max(from - by, 0), min(min(to, ${2 * OPEN - 1}) - by, queries));
 }`,
@@ -221,7 +213,8 @@ ${type} finish(${type} acc, int group, int i, int j) {
   ${a.softcap > 0 ? each((lane) => `s${lane} = softcap * tanhOf(s${lane} / softcap);`) : ''}
   ${m || b ? 'int o = (group * M + i) * N + j; int at;' : ''}
   ${b ? each((lane, n) => `biasPlace(o + ${n}, at); s${lane} += at${first + b.input}(at);`) : ''}
-  ${geometry ? `${hide} if (sinks > 0) { ${each((lane, n) => `if (!sees(i, j + ${n})) s${lane} = -INF;`)} }` : ''}
+  ${geometry ? hide : ''}
+  ${geometry?.hasSinks ? each((lane, n) => `if (between(i, j + ${n})) s${lane} = -INF;`) : ''}
   ${m ? each(maskAt) : ''}
   ${
     l
