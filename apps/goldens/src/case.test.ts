@@ -40,6 +40,14 @@ describe('compare', () => {
     })
   })
 
+  it('allows more of the elements that are said', () => {
+    expect(compare([1.5, 2.5], [1, 2], { atol: 0.1 }, { extra: [0.4, 0.4] }).pass).toBe(true)
+    expect(compare([1.5, 2.5], [1, 2], { atol: 0.1 }, { extra: [0.4, 0] })).toMatchObject({
+      pass: false,
+      at: 1,
+    })
+  })
+
   it('makes one outcome of many', () => {
     const good = compare([1], [1], { atol: 0.1 })
     const bad = compare([2], [1], { atol: 0.1 }, { label: 'y' })

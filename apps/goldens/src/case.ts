@@ -72,13 +72,14 @@ type Numbers = ArrayLike<number>
 
 /**
  * Compares element by element: nan ⇔ nan, ±inf exactly, else abs(got − want) ≤ atol + rtol · abs(want).
- * A wrong length fails. `label` begins the reason (a tensor's name). `select` (non-zero = compare) leaves elements out.
+ * A wrong length fails. `label` begins the reason (a tensor's name). `select` (non-zero = compare) leaves elements out; `extra`
+ * is allowed beyond, element by element.
  */
 export function compare(
   got: Numbers,
   want: Numbers,
   { atol, rtol = 0 }: Tolerance,
-  { label = '', select }: { label?: string; select?: Numbers } = {},
+  { label = '', select, extra }: { label?: string; select?: Numbers; extra?: Numbers } = {},
 ): Comparison {
   const prefix = label ? `${label}: ` : ''
   if (got.length !== want.length || (select && select.length !== want.length)) {
@@ -97,7 +98,7 @@ export function compare(
     const finite = Number.isFinite(g) && Number.isFinite(w)
     const e = finite ? Math.abs(g - w) : Object.is(g, w) ? 0 : Infinity
     if (e > maxError) maxError = e
-    const allowed = Number.isFinite(w) ? atol + rtol * Math.abs(w) : 0
+    const allowed = Number.isFinite(w) ? atol + rtol * Math.abs(w) + (extra?.[i] ?? 0) : 0
     const r = e === 0 ? 0 : allowed > 0 && e < Infinity ? e / allowed : Infinity
     if (r > ratio) {
       ratio = r

@@ -41,6 +41,15 @@ export const widenings: readonly Widening[] = [
   },
 ]
 
+/**
+ * AdamW's first step is lr·g / (|g| + eps): where g is rounding noise, so is the step, on PyTorch's side too. Noise of a gradient of
+ * norm 1 in one of its elements: ten times what sums of float32 make of it on average.
+ */
+export const gradientNoise = {
+  size: 2 ** -28,
+  reason: 'widened: where the first gradient is below some 1e-7, AdamW makes a step of its rounding noise',
+}
+
 /** The tolerance to use for a case: the collection's own, or the wider one of the table with its reason. */
 export function widen(format: string, id: string, own: Tolerance, table = widenings): Tolerance {
   const row = table.find((w) => w.format === format && matcher(w.cases)(id))

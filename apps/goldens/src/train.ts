@@ -6,7 +6,7 @@ import { adamW, train } from '@heed/train'
 import { openWeights, type Weights } from '@heed/weights'
 import { type Collection, type Comparison, compare, type GoldenCase, type Options, outcome } from './case.js'
 import { readJson } from './files.js'
-import { widen } from './tolerances.js'
+import { gradientNoise, widen } from './tolerances.js'
 
 interface Expected {
   steps: number
@@ -28,6 +28,7 @@ interface Trained {
   losses: number[]
   norms: number[]
   /** File name → values, as Hugging Face stores them. */
+  start: Map<string, Float32Array>
   first: Map<string, Float32Array>
   last: Map<string, Float32Array>
 }
@@ -51,6 +52,7 @@ async function runTraining(dir: string, expected: Expected, file: Weights): Prom
       values.set(path, Float32Array.from((await t.data()) as Float32Array))
     return new Map(model.described.weights.rules.map((rule) => [rule.file, toFile(rule, values)]))
   }
+  const start = await read()
   let first = new Map<string, Float32Array>()
   const { history } = await train(model, {
     batches: (step) => {
@@ -78,6 +80,7 @@ async function runTraining(dir: string, expected: Expected, file: Weights): Prom
   return {
     losses: history.map((h) => h.loss),
     norms: history.map((h) => h.gradNorm),
+    start,
     first,
     last: await read(),
   }
@@ -88,6 +91,18 @@ function comparable(name: string, length: number): Uint8Array | undefined {
   if (!name.endsWith('attn.c_attn.bias')) return undefined
   const third = length / 3
   return Uint8Array.from({ length }, (_, i) => (i >= third && i < 2 * third ? 0 : 1))
+}
+
+/** What noise in the first gradient makes of the first step, and leaves in the later ones; the gradient is known by that step. */
+function noiseOf(start: Float32Array, after: Float32Array, isMatrix: boolean, e: Expected): Float64Array {
+  const { eps, weight_decay, clip_global_norm } = e.optimizer
+  const [lr] = e.schedule.rates
+  const noise = gradientNoise.size * Math.min(e.grad_norm_before_clip[0], clip_global_norm)
+  const kept = 1 - lr * (isMatrix ? weight_decay.matrices : weight_decay.vectors)
+  return Float64Array.from(start, (p, i) => {
+    const step = Math.min(1, Math.abs(p * kept - after[i]) / lr) // |g| / (|g| + eps)
+    return (lr * noise * (1 - step) ** 2) / eps
+  })
 }
 
 export async function* cases(collection: Collection, options: Options): AsyncGenerator<GoldenCase> {
@@ -141,24 +156,33 @@ export async function* cases(collection: Collection, options: Options): AsyncGen
       id,
       run: async () => {
         const tolerance = widen('train', id, { atol })
-        const got = (await trained())[which]
+        const run = await trained()
+        const valuesOf = (m: Map<string, Float32Array>, name: string) =>
+          m.get(name) ?? m.get(name.replace(/^transformer\./, ''))
         const rows: Comparison[] = []
         for (const name of file.names.filter((n) => n.startsWith(prefix))) {
           const parameter = name.slice(prefix.length)
-          const values = got.get(parameter) ?? got.get(parameter.replace(/^transformer\./, ''))
-          if (!values)
+          const values = valuesOf(run[which], parameter)
+          const start = valuesOf(run.start, parameter)
+          if (!values || !start)
             return {
               status: 'fail',
-              reason: `the model has no parameter ${parameter}; it has ${[...got.keys()].slice(0, 3).join(', ')} …`,
+              reason: `the model has no parameter ${parameter}; it has ${[...run.start.keys()].slice(0, 3).join(', ')} …`,
             }
           rows.push(
             compare(values, await file.readF32(name), tolerance, {
               label: parameter,
               select: comparable(parameter, values.length),
+              extra: noiseOf(
+                start,
+                await file.readF32(`after_1.${parameter}`),
+                file.info(name).shape.length > 1,
+                expected,
+              ),
             }),
           )
         }
-        return outcome(rows, tolerance.reason)
+        return outcome(rows, tolerance.reason ?? gradientNoise.reason)
       },
     }
   // every case has run by now: the runner asks for the next one when it is done
