@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type ConformanceResult, conformanceCases } from '@heed/conformance'
@@ -72,6 +73,15 @@ describe('the conformance matrix', () => {
     expect(worse(before, [cell()])).toEqual(['add, forward, on webgl: is not there any more'])
     expect(worse(before, [cell()], ['cpu'])).toEqual([])
     expect(worse(before, [], ['webgl'])).toEqual(['add, forward, on webgl: is not there any more'])
+  })
+  it('ends red where a backend cannot run', () => {
+    const { status, stderr } = spawnSync(
+      process.execPath,
+      ['--import', 'tsx', 'scripts/matrix.ts', '--backend', 'webgl', '--check'],
+      { cwd: root, encoding: 'utf8', env: { ...process.env, CHROMIUM_PATH: 'none' }, timeout: 50_000 },
+    )
+    expect(stderr).toMatch(/no Chromium/)
+    expect(status).toBe(1)
   })
   it('is written down as cells of five fields, for every op in every direction that it has', () => {
     const cells = JSON.parse(readFileSync(join(root, 'docs/matrix.json'), 'utf8')) as Cell[]

@@ -21,6 +21,8 @@ async function onCpu(): Promise<ConformanceResult[]> {
 }
 /** In a page: sources served as they are, Chromium's WebGL. */
 async function onWebgl(): Promise<ConformanceResult[]> {
+  // first: without a browser there must be nothing left that keeps the process alive
+  const browser = await launchChromium()
   const server = await createServer({
     root: join(root, 'scripts/matrix'),
     configFile: false,
@@ -29,7 +31,6 @@ async function onWebgl(): Promise<ConformanceResult[]> {
     resolve: { alias: [{ find: /^@heed\/([a-z-]+)$/, replacement: `${root}packages/$1/src/index.ts` }] },
     optimizeDeps: { include: ['fast-check', '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-webgl'] },
   })
-  const browser = await launchChromium()
   try {
     await server.listen()
     const page = await browser.newPage()

@@ -37,7 +37,9 @@ export function cellsOf(backend: string, results: readonly ConformanceResult[]):
     const max_error = Math.max(seen?.max_error ?? 0, Number(scaledError.toPrecision(2)))
     cells.set(key, { op, backend, pass: direction, status: kept, max_error })
   }
-  return [...cells.values()]
+  // in the order of the cases
+  const order = new Set(results.map((r) => `${r.op} ${r.direction}`))
+  return [...order].map((key) => cells.get(key) as Cell)
 }
 
 const nameOf = (c: Cell): string => `${c.op}, ${c.pass}, on ${c.backend}`

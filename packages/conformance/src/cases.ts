@@ -1,7 +1,8 @@
 /** All cases in one list: data for whoever wants to run them elsewhere. */
 import { type PrimitiveName, primitiveNames } from '@heed/tensor'
 import { type Case, casesOf } from './case.js'
-import { compositeCases, compositeNames, functionCases } from './composite-cases.js'
+import { compositeCases, compositeNames } from './composite-cases.js'
+import { functionCases } from './function-cases.js'
 import { primitiveCases } from './primitive-cases.js'
 
 /** Every primitive, composite and function, forward and gradient, in every memory layout. */

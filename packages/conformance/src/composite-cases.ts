@@ -1,16 +1,16 @@
 /**
- * Cases of composites, which a backend may claim whole, and of the functions that are plain compositions of others.
+ * Cases of composites, which a backend may claim whole.
  * Fully masked rows, causal with offset, grouped heads and cross lengths are here.
  */
 
 import type { AttentionOptions, Tensor } from '@heed/tensor'
 import * as t from '@heed/tensor'
-import { bools, type CaseSpec, distinct, given, ids, normals, positives, probabilities } from './case.js'
+import { bools, type CaseSpec, given, ids, normals } from './case.js'
 import { normal, stream } from './draw.js'
 import { layerNormSizes, productSizes, softmaxSizes } from './sizes.js'
 import type { Family } from './tolerances.js'
 
-interface Entry {
+export interface Entry {
   readonly family: Family
   readonly cases: readonly CaseSpec[]
 }
@@ -36,7 +36,7 @@ export const compositeNames = [
 ] as const
 export type CompositeName = (typeof compositeNames)[number]
 
-const activation = (f: (x: Tensor) => Tensor): CaseSpec[] => [
+export const activation = (f: (x: Tensor) => Tensor): CaseSpec[] => [
   { name: 'matrix', inputs: [normals(13, 17)], run: f },
   { name: 'scalar', inputs: [normals()], run: f },
   { name: 'empty', inputs: [normals(0, 4)], run: f },
@@ -535,153 +535,6 @@ export const compositeCases: Readonly<Record<CompositeName, Entry>> = {
           const { z } = t.attention(q, k, v, { causal: true })
           return t.grad(t.sum(t.mul(z, z)), [q, k, v])
         },
-      },
-    ],
-  },
-}
-
-/** Functions without a node of their own. */
-export const functionCases: Readonly<Record<string, Entry>> = {
-  mean: {
-    family: 'reduction',
-    cases: [{ name: 'axis', inputs: [normals(4, 9)], run: (x) => t.mean(x, { axes: 1 }) }],
-  },
-  variance: {
-    family: 'norm',
-    cases: [{ name: 'axis', inputs: [normals(4, 9)], run: (x) => t.variance(x, { axes: 1 }) }],
-  },
-  logSumExp: {
-    family: 'softmax',
-    cases: [
-      { name: 'axis', inputs: [normals(4, 9)], run: (x) => t.logSumExp(x, { axes: 1 }) },
-      { name: 'empty', inputs: [normals(3, 0)], run: (x) => t.logSumExp(x, { axes: 1 }) },
-    ],
-  },
-  topK: {
-    family: 'exact',
-    cases: [
-      { name: 'axis', inputs: [distinct(4, 9)], run: (x) => Object.values(t.topK(x, { k: 3, axis: 1 })) },
-    ],
-  },
-  groupNorm: {
-    family: 'norm',
-    cases: [
-      {
-        name: 'images',
-        inputs: [normals(2, 6, 3, 3), normals(6), normals(6)],
-        run: (x, w, b) => t.groupNorm(x, w, b, { groups: 3 }),
-      },
-    ],
-  },
-  batchNorm: {
-    family: 'norm',
-    cases: [
-      {
-        name: 'training',
-        inputs: [normals(5, 3, 4), normals(3), normals(3)],
-        run: (x, w, b) => t.batchNorm(x, w, b, { training: true }),
-      },
-      {
-        name: 'running',
-        inputs: [normals(5, 3, 4), normals(3), normals(3), normals(3), positives(3)],
-        run: (x, w, b, m, v) => t.batchNorm(x, w, b, { training: false, runningMean: m, runningVar: v }),
-      },
-    ],
-  },
-  maxPool2d: {
-    family: 'exact',
-    cases: [
-      {
-        name: 'overlapping',
-        inputs: [distinct(2, 3, 7, 6)],
-        run: (x) => t.maxPool2d(x, { kernel: 3, stride: 2, padding: 1 }),
-      },
-    ],
-  },
-  avgPool2d: {
-    family: 'reduction',
-    cases: [
-      {
-        name: 'without padding',
-        inputs: [normals(2, 3, 7, 6)],
-        run: (x) => t.avgPool2d(x, { kernel: 3, stride: 2, padding: 1, countPad: false }),
-      },
-    ],
-  },
-  crossEntropy: {
-    family: 'loss',
-    cases: [
-      {
-        name: 'smoothing and weights',
-        inputs: [normals(6, 5), ids(5, 6), positives(5)],
-        run: (x, y, w) => t.crossEntropy(x, y, { labelSmoothing: 0.1, weight: w }),
-      },
-      {
-        name: 'probabilities',
-        inputs: [normals(6, 5), probabilities(6, 5)],
-        run: (x, y) => t.crossEntropy(x, y),
-      },
-    ],
-  },
-  klDiv: {
-    family: 'loss',
-    cases: [
-      {
-        name: 'batch mean',
-        inputs: [normals(4, 6), probabilities(4, 6)],
-        run: (q, p) => t.klDiv(q, p, { reduction: 'batchmean' }),
-      },
-    ],
-  },
-  bceWithLogits: {
-    family: 'loss',
-    cases: [
-      { name: 'mean', inputs: [normals(5, 6), probabilities(5, 6)], run: (x, y) => t.bceWithLogits(x, y) },
-    ],
-  },
-  huber: {
-    family: 'loss',
-    cases: [{ name: 'mean', inputs: [normals(5, 6), normals(5, 6)], run: (x, y) => t.huber(x, y) }],
-  },
-  cosineSimilarity: {
-    family: 'norm',
-    cases: [
-      { name: 'rows', inputs: [normals(5, 6), normals(5, 6)], run: (x, y) => t.cosineSimilarity(x, y) },
-    ],
-  },
-  l2Normalize: {
-    family: 'norm',
-    cases: [{ name: 'rows', inputs: [normals(5, 6)], run: (x) => t.l2Normalize(x) }],
-  },
-  softplus: { family: 'transcendental', cases: activation((x) => t.softplus(x, { beta: 2 })) },
-  mish: { family: 'transcendental', cases: activation(t.mish) },
-  glu: {
-    family: 'transcendental',
-    cases: [{ name: 'silu', inputs: [normals(5, 6), normals(5, 6)], run: (g, u) => t.glu(g, u) }],
-  },
-  round: {
-    family: 'exact',
-    cases: [
-      {
-        name: 'ties to even',
-        inputs: [given('f32', [7], [0.5, 1.5, 2.5, -0.5, -1.5, 0.49999997, 3.7])],
-        run: t.round,
-      },
-    ],
-  },
-  tril: {
-    family: 'exact',
-    cases: [{ name: 'below the diagonal', inputs: [normals(2, 4, 5)], run: (x) => t.tril(x, -1) }],
-  },
-  oneHot: { family: 'exact', cases: [{ name: 'ids', inputs: [ids(6, 2, 4)], run: (i) => t.oneHot(i, 6) }] },
-  randomNormal: {
-    family: 'transcendental',
-    cases: [
-      {
-        name: 'odd count',
-        inputs: [given('i32', [2], [5, 9])],
-        run: (k) => t.randomNormal(k, [3, 5]),
-        layouts: false,
       },
     ],
   },

@@ -1,3 +1,4 @@
+import * as tensorPackage from '@heed/tensor'
 import {
   allOps,
   type Backend,
@@ -28,6 +29,27 @@ describe('the list of cases', () => {
   it('has every composite of @heed/tensor', () => {
     const defined = allOps().filter((op) => op.body && !op.name.includes('.vjp'))
     expect(defined.map((op) => op.name).sort()).toEqual([...compositeNames].sort())
+  })
+  it('has every function of @heed/tensor that computes', () => {
+    const functions = Object.entries(tensorPackage).filter(
+      ([name, f]) => typeof f === 'function' && /^[a-z]/.test(name),
+    )
+    const ops = new Set(cases.map((c) => c.op))
+    // what makes or reads tensors on the host, runs, looks, or makes functions of what has a case
+    const others =
+      `activation alias allOps bf16ToF32 broadcastShapes broadcastStrides canonicalTap compileEdit composite constant countNodes
+      currentPath deferred detach fromBF16 fromF16 getBackend globPattern grad hasBackend hasParts hostMemory isContiguous
+      isHeedError kernelBackend nearestNames normalizeAxes normalizeAxis packedParts parameters pick planCount printGraph
+      quantizeWeight realize recordCreationSites reference release reshapeStrides scope setBackend setParameters showShape sizeOf
+      stridesOf tap tapName tensor tensorOf threefry2x32 toBF16 toF16 trace traceLazy valueAndGrad`.split(
+        /\s+/,
+      )
+    expect(
+      functions
+        .map(([name]) => name)
+        .filter((name) => !ops.has(name))
+        .sort(),
+    ).toEqual(others.sort())
   })
   it('has a gradient wherever there is a float input and no step between', () => {
     const without = new Set(cases.filter((c) => !c.hasGradient).map((c) => c.op))
