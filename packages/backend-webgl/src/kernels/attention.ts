@@ -518,9 +518,10 @@ const attentionVjp: Kernel = {
       }
       dk = sumWith(dk, dProducts, p.q)
       if (some) dv = sumWith(dv, pattern, some)
-      if (p.bias) {
+      if (p.bias && all.bias) {
         const part = reducedTo(planner, dScores, p.bias.shape)
-        if (byQuery(p.bias) || dBiases.length === 0) dBiases.push(part)
+        // a part of one query looks like a bias of all
+        if (byQuery(all.bias) || dBiases.length === 0) dBiases.push(part)
         else dBiases[0] = plus(planner, dBiases[0], part)
       }
     }
