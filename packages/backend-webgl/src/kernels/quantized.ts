@@ -124,7 +124,13 @@ void weights(int j, int k, ${OUT}) {
       }
     case 'f16':
       return {
-        code: `vec4 halves(int q) { ivec4 t = texel1(q); return vec4(ofHalf(t.x), ofHalf(t.y), ofHalf(t.z), ofHalf(t.w)); }
+        // texels of 16 bits bring their sign to the top; no infinities among weights; subnormal halves are whole numbers of 2⁻²⁴
+        code: `vec4 halves(int q) {
+  uvec4 h = uvec4(texel1(q));
+  uvec4 size = h & 0x7fffu;
+  vec4 y = mix(uintBitsToFloat((size << 13) + 0x38000000u), vec4(size) * 5.9604644775390625e-8, lessThan(size, uvec4(1024u)));
+  return uintBitsToFloat(floatBitsToUint(y) | (h & 0x80000000u));
+}
 void weights(int j, int k, ${OUT}) {
   int q = (((j >> 3) * depth + 4 * k) << 1) + ((j >> 2) & 1);
   w0 = halves(q); w1 = halves(q + 2); w2 = halves(q + 4); w3 = halves(q + 6);
