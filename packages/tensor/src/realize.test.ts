@@ -465,6 +465,17 @@ describe('pick', () => {
       'pick: every backend refused: one; two',
     )
   })
+  it('keeps reasons that are no errors of ours, also where every backend refuses', async () => {
+    const odd = () => [Promise.reject(new TypeError('x is not a function')), Promise.reject('asleep')]
+    const picked = await pick([...odd(), reference()])
+    expect(picked.refused).toEqual([
+      { index: 0, reason: 'x is not a function' },
+      { index: 1, reason: 'asleep' },
+    ])
+    const failure = await pick(odd()).catch((error: unknown) => error)
+    expect(failure).toBeInstanceOf(BackendError)
+    expect((failure as Error).message).toBe('pick: every backend refused: x is not a function; asleep')
+  })
 })
 
 it('tensorOf owns the buffer that it is given', async () => {
