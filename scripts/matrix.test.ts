@@ -4,7 +4,18 @@ import { join } from 'node:path'
 import { type ConformanceResult, conformanceCases } from '@heed/conformance'
 import { describe, expect, it } from 'vitest'
 import { root } from './gates/workspace.js'
-import { between, type Cell, cellsOf, stale, summary, supportTable, table, worse } from './matrix/cells.js'
+import {
+  between,
+  type Cell,
+  caseLine,
+  cellsOf,
+  stale,
+  summary,
+  supportTable,
+  table,
+  worse,
+} from './matrix/cells.js'
+import { outdated, pagesOf } from './matrix/pages.js'
 
 const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
   name: 'add/matrices',
@@ -57,15 +68,18 @@ describe('the conformance matrix', () => {
     const before = [cell(), cell({ op: 'mul' }), cell({ op: 'sub' }), cell({ op: 'neg', status: 'inlined' })]
     const now = [
       cell({ status: 'reference' }),
-      cell({ op: 'mul', max_error: 2e-6 }),
+      cell({ op: 'mul', max_error: 4e-7 }),
       cell({ op: 'neg', status: 'fused', max_error: 0 }),
     ]
     expect(worse(before, now)).toEqual([
       'add, forward, on cpu: was native, is reference',
-      'mul, forward, on cpu: the error was 1e-7, is 0.000002',
+      'mul, forward, on cpu: the error was 1e-7, is 4e-7',
       'sub, forward, on cpu: is not there any more',
     ])
     expect(worse(before, before)).toEqual([])
+    // one rounding more where there was none
+    expect(worse([cell({ max_error: 0 })], [cell({ max_error: 1.1e-7 })])).toEqual([])
+    expect(worse([cell({ max_error: 0 })], [cell({ max_error: 1.3e-7 })])).toHaveLength(1)
     expect(worse([cell()], [cell({ max_error: Number.NaN })])).toHaveLength(1)
   })
   it('misses a backend that was not run, unless it was not asked for', () => {
@@ -97,10 +111,23 @@ describe('the conformance matrix', () => {
           ...new Set(cases.filter((c) => pass === 'forward' || c.hasGradient).map((c) => c.op)),
         ])
   })
-  it('finds pages that say something else', () => {
+  it('stands in every page as it is written down, with the number of cases of each op', () => {
+    const cells = JSON.parse(readFileSync(join(root, 'docs/matrix.json'), 'utf8')) as Cell[]
+    expect(outdated(cells)).toEqual([])
+    const pages = pagesOf(cells)
+    const read = (path: string): string => pages.get(path) as string
+    const without = (what: RegExp, path: string) => (p: string) =>
+      p === path ? read(p).replace(what, '') : read(p)
+    expect(outdated(cells, without(/, mul \d+/, 'docs/matrix.md'))).toEqual(['docs/matrix.md'])
+    expect(outdated(cells, without(/cumsum, /, 'packages/backend-webgl/README.md'))).toEqual([
+      'packages/backend-webgl/README.md',
+    ])
+    expect(caseLine([{ op: 'add' }, { op: 'mul' }, { op: 'add' }])).toBe('cases: add 2, mul 1')
+  })
+  it('finds cells that are written down otherwise', () => {
     expect(stale([cell({ status: 'inlined' })], [cell(), cell({ op: 'mul' })])).toEqual([
-      'add, forward, on cpu: is native, the pages say inlined',
-      'mul, forward, on cpu: is native, the pages say nothing',
+      'add, forward, on cpu: is native, docs/matrix.json says inlined',
+      'mul, forward, on cpu: is native, docs/matrix.json says nothing',
     ])
   })
   it('reads as a table, as a line and as the part of a README', () => {

@@ -1,6 +1,6 @@
 // `pnpm matrix [--json] [--backend NAME]… [--write | --check]`: every op on every backend, forward and gradient: native, fused,
 // inlined or on the reference kernels, and the largest error against float64. --write puts it into docs/ and the backends'
-// READMEs; --check ends with exit code 1 when a cell is worse than what is written there.
+// READMEs; --check ends with exit code 1 when a cell is worse than what is written there, or what is written is no longer so.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cpu } from '@heed/backend-cpu'
@@ -8,7 +8,8 @@ import { type ConformanceResult, runConformance } from '@heed/conformance'
 import { createServer } from 'vite'
 import { launchChromium } from './chromium.js'
 import { root } from './gates/workspace.js'
-import { between, type Cell, cellsOf, stale, summary, supportTable, table, worse } from './matrix/cells.js'
+import { type Cell, cellsOf, stale, summary, table, worse } from './matrix/cells.js'
+import { outdated, pagesOf } from './matrix/pages.js'
 
 /** In Node, on the build that every engine has, so that errors are the same on every machine. */
 async function onCpu(): Promise<ConformanceResult[]> {
@@ -36,8 +37,9 @@ async function onWebgl(): Promise<ConformanceResult[]> {
     const page = await browser.newPage()
     await page.goto(server.resolvedUrls?.local[0] ?? '')
     await page.waitForFunction(() => globalThis.conformance !== undefined, undefined, { timeout: 600_000 })
-    const { results, error } = (await page.evaluate(() => globalThis.conformance)) ?? {}
+    const { results, renderer, error } = (await page.evaluate(() => globalThis.conformance)) ?? {}
     if (!results) throw new Error(`webgl: ${error}`)
+    console.error(`webgl: ${renderer}`)
     return results
   } finally {
     await browser.close()
@@ -47,7 +49,6 @@ async function onWebgl(): Promise<ConformanceResult[]> {
 
 const makers: Readonly<Record<string, () => Promise<ConformanceResult[]>>> = { cpu: onCpu, webgl: onWebgl }
 const data = join(root, 'docs/matrix.json')
-const page = join(root, 'docs/matrix.md')
 const written = (): Cell[] => JSON.parse(readFileSync(data, 'utf8')) as Cell[]
 
 async function main(args: readonly string[]): Promise<void> {
@@ -71,12 +72,15 @@ async function main(args: readonly string[]): Promise<void> {
   if (args.includes('--check')) {
     const before = written()
     const bad = worse(before, cells, asked.length > 0 ? asked : undefined)
-    for (const line of bad) console.error(`✗ ${line}`)
-    for (const line of stale(before, cells)) console.error(`  ${line}`)
-    if (bad.length > 0) {
+    const old = [
+      ...stale(before, cells),
+      ...outdated(before).map((path) => `${path}: does not say what docs/matrix.json and the cases do`),
+    ]
+    for (const line of [...bad, ...old]) console.error(`✗ ${line}`)
+    if (bad.length > 0)
       console.error('cells are worse than docs/matrix.json says; if that is meant: pnpm matrix --write')
-      process.exitCode = 1
-    }
+    else if (old.length > 0) console.error('what is written is no longer so: pnpm matrix --write')
+    if (bad.length + old.length > 0) process.exitCode = 1
   }
 }
 
@@ -89,20 +93,7 @@ const line = (c: Cell): string =>
 function write(cells: readonly Cell[]): void {
   const all = [...written().filter((old) => !cells.some((c) => c.backend === old.backend)), ...cells]
   writeFileSync(data, `[\n${all.map(line).join(',\n')}\n]\n`)
-  writeFileSync(
-    page,
-    between(readFileSync(page, 'utf8'), [
-      '',
-      ...table(all),
-      '',
-      ...summary(all).map((line) => `- ${line}`),
-      '',
-    ]),
-  )
-  for (const backend of new Set(all.map((c) => c.backend))) {
-    const readme = join(root, `packages/backend-${backend}/README.md`)
-    writeFileSync(readme, between(readFileSync(readme, 'utf8'), ['', ...supportTable(backend, all), '']))
-  }
+  for (const [path, text] of pagesOf(all)) writeFileSync(join(root, path), text)
 }
 
 main(process.argv.slice(2)).catch((error: unknown) => {

@@ -43,8 +43,12 @@ export function cellsOf(backend: string, results: readonly ConformanceResult[]):
 }
 
 const nameOf = (c: Cell): string => `${c.op}, ${c.pass}, on ${c.backend}`
-/** An error may grow by this, since machines round differently; the tolerances of the cases hold in any case. */
-const GROWTH = 10
+/**
+ * An error may grow by this, since machines round differently (a GPU may fuse a·b + c), and below 1.2e-7, one rounding, it says
+ * nothing. The tolerances of the cases hold in any case.
+ */
+const GROWTH = 3
+const ROUNDING = 4e-8
 
 /** What got worse from `before` to `now`, a line each; `only`: the backends that were asked, all of them without it. */
 export function worse(before: readonly Cell[], now: readonly Cell[], only?: readonly string[]): string[] {
@@ -56,17 +60,17 @@ export function worse(before: readonly Cell[], now: readonly Cell[], only?: read
       if (!cell) return [`${nameOf(old)}: is not there any more`]
       if (RANK[cell.status] > RANK[old.status])
         return [`${nameOf(old)}: was ${old.status}, is ${cell.status}`]
-      if (!(cell.max_error <= GROWTH * Math.max(old.max_error, 1e-8)))
+      if (!(cell.max_error <= GROWTH * Math.max(old.max_error, ROUNDING)))
         return [`${nameOf(old)}: the error was ${old.max_error}, is ${cell.max_error}`]
       return []
     })
 }
-/** Cells whose status `written` does not show: the pages must be written anew. */
+/** Cells whose status `written` does not show: it must be written anew. */
 export const stale = (written: readonly Cell[], now: readonly Cell[]): string[] => {
   const shown = new Map(written.map((c) => [nameOf(c), c.status]))
   return now
     .filter((c) => shown.get(nameOf(c)) !== c.status)
-    .map((c) => `${nameOf(c)}: is ${c.status}, the pages say ${shown.get(nameOf(c)) ?? 'nothing'}`)
+    .map((c) => `${nameOf(c)}: is ${c.status}, docs/matrix.json says ${shown.get(nameOf(c)) ?? 'nothing'}`)
 }
 
 const count = (cells: readonly Cell[]): string =>
@@ -80,6 +84,13 @@ export const summary = (cells: readonly Cell[]): string[] =>
     const own = cells.filter((c) => c.backend === backend)
     return `${backend}: ${count(own)}; largest error ${Math.max(...own.map((c) => c.max_error))}`
   })
+
+/** How many cases stand behind each op, on every backend: one that goes away changes the page. */
+export function caseLine(cases: readonly { readonly op: string }[]): string {
+  const counts = new Map<string, number>()
+  for (const { op } of cases) counts.set(op, (counts.get(op) ?? 0) + 1)
+  return `cases: ${[...counts].map(([op, n]) => `${op} ${n}`).join(', ')}`
+}
 
 /** op × backend × pass as a table. */
 export function table(cells: readonly Cell[]): string[] {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { saveSafetensors } from '@heed/weights'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { findChromium } from '../../../scripts/chromium.js'
 import { main } from '../src/main.js'
 import type { Row } from '../src/run.js'
@@ -99,8 +99,7 @@ describe.skipIf(!(await findChromium()))('in Chromium', () => {
 })
 
 it('says in one line what to do without a Chromium', async () => {
-  const before = process.env.CHROMIUM_PATH
-  process.env.CHROMIUM_PATH = 'none'
+  vi.stubEnv('CHROMIUM_PATH', 'none')
   try {
     const { code, stdout, stderr } = await run('copy')
     expect([code, stdout]).toEqual([2, ''])
@@ -108,6 +107,6 @@ it('says in one line what to do without a Chromium', async () => {
       'goldens: --backend webgl runs in Chromium, and none was found: apt-get install -y --no-install-recommends chromium, or set CHROMIUM_PATH to one\n',
     )
   } finally {
-    process.env.CHROMIUM_PATH = before
+    vi.unstubAllEnvs()
   }
 })
