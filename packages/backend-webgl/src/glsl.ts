@@ -195,10 +195,11 @@ float cosOf(float x) { return quarter(x, 1); }`,
   return r * x + x;
 }`,
   },
-  // IEEE 754's corners; whole exponents up to 64 by squaring
+  // IEEE 754's corners; whole exponents up to 64 by squaring; an exponent below 2⁻¹²⁶ does what 2⁻¹⁰⁰ does
   powOf: {
-    needs: ['expOf', 'logOf', 'INF', 'NAN', 'isNan'],
+    needs: ['expOf', 'logOf', 'INF', 'NAN', 'isNan', 'isSmall'],
     text: `float powOf(float a, float b) {
+  if (isSmall(b)) b = floatBitsToInt(b) < 0 ? -${2 ** -100} : ${2 ** -100};
   if (b == 0.0 || a == 1.0) return 1.0;
   if (isNan(a) || isNan(b)) return NAN;
   float size = abs(a);
@@ -206,10 +207,10 @@ float cosOf(float x) { return quarter(x, 1); }`,
   bool whole = floor(b) == b;
   bool odd = whole && abs(b) < 16777216.0 && (int(b) & 1) == 1;
   float sign = odd && floatBitsToInt(a) < 0 ? -1.0 : 1.0;
-  if (size == 0.0) return b > 0.0 ? sign * 0.0 : sign * INF;
+  if (floatBitsToUint(size) == 0u) return b > 0.0 ? sign * 0.0 : sign * INF;
   if (size == INF) return b > 0.0 ? sign * INF : sign * 0.0;
-  if (a < 0.0 && !whole) return NAN;
-  if (whole && abs(b) <= 64.0) {
+  if (floatBitsToInt(a) < 0 && !whole) return NAN;
+  if (whole && abs(b) <= 64.0 && !isSmall(size)) {
     float y = 1.0;
     float s = size;
     for (int n = int(abs(b)); n > 0; n >>= 1) { if ((n & 1) == 1) y *= s; s *= s; }
@@ -229,9 +230,17 @@ float cosOf(float x) { return quarter(x, 1); }`,
   return (a < 0) != (b < 0) ? -q : q;
 }`,
   },
+  // towards 0 and modulo 2³², as typed arrays convert; what is not finite is 0. int() of 2³¹ and more may be anything
   wholeOf: {
-    needs: ['isNan'],
-    text: `int wholeOf(float x) { return isNan(x) ? 0 : int(x); }`,
+    needs: [],
+    text: `int wholeOf(float x) {
+  uint u = floatBitsToUint(x);
+  int e = int((u >> 23) & 255u) - 150;
+  if (e < 8) return int(x);
+  if (e > 31) return 0;
+  int n = int(((u & 0x7fffffu) | 0x800000u) << e);
+  return x < 0.0 ? -n : n;
+}`,
   },
   // IEEE binary16 and bfloat16: nearest, ties to even, subnormals, overflow to infinity
   halfOf: {

@@ -71,6 +71,43 @@ describe('numbers below 2⁻¹²⁶, which GPUs take for 0', () => {
     expect(await of(Float32Array.of(-0), (x) => t.equal(x, zero))).toEqual([1])
     expect(await of(Float32Array.of(-0), (x) => t.less(x, zero))).toEqual([0])
   })
+  it('are sorted, and are the largest or the least', async () => {
+    const x = Float32Array.of(3e-40, 1e-40, -1e-40, 0, Number.NaN, 2e-40, -5e-40)
+    const order = [6, 2, 3, 1, 5, 0, 4]
+    expect(await of(x, (x) => t.sort(x, { axis: 0 }).indices)).toEqual(order)
+    expect(await of(x, (x) => t.sort(x, { axis: 0, descending: true }).indices)).toEqual(order.reverse())
+    const numbers = x.filter((v) => !Number.isNaN(v))
+    for (const v of [numbers, Float32Array.from({ length: 1200 }, (_, i) => numbers[i % 6])]) {
+      expect(await of(v, t.max)).toEqual([numbers[0]])
+      expect(await of(v, t.min)).toEqual([numbers[5]])
+      expect(await of(v, (x) => t.argMax(x, { axis: 0 }))).toEqual([0])
+      expect(await of(v, (x) => t.argMin(x, { axis: 0 }))).toEqual([5])
+    }
+    expect(await of(x, t.max)).toEqual([NaN])
+  })
+  it('pass relu, whose slope is 1 there, and are cut to whole numbers', async () => {
+    expect(await of(both, (x) => t.grad(t.sum(t.relu(x)), [x])[0])).toEqual(
+      [...both].map((v) => Number(v > 0)),
+    )
+    expect(await of(both, t.floor)).toEqual([...both].map(Math.floor))
+    expect(await of(both, t.ceil)).toEqual([...both].map(Math.ceil))
+  })
+  it('have powers, and are powers', async () => {
+    for (const by of [0.5, -0.5, 0.25, -0.75])
+      expect(
+        await error(
+          small,
+          (x) => t.pow(x, by),
+          (x) => x ** by,
+        ),
+      ).toBeLessThan(1e-5)
+    const ends = [Infinity, -Infinity, 0, 2, 1, -2, Number.NaN]
+    for (const by of both)
+      expect(await of(Float32Array.from(ends), (x) => t.pow(x, t.tensor([by])))).toEqual(
+        // 1 to the power of not-a-number aside, JavaScript's are those of IEEE 754
+        ends.map((v) => v ** by),
+      )
+  })
   it('are true as bool', async () => {
     const x = Float32Array.of(0, -0, least, -least, Number.NaN)
     expect(await of(x, (x) => t.cast(x, 'bool'))).toEqual([0, 0, 1, 1, 1])
@@ -104,6 +141,28 @@ describe('numbers below 2⁻¹²⁶, which GPUs take for 0', () => {
     expect(await of(Float32Array.of(-least, -1, -0, 0), t.sqrt)).toEqual([NaN, NaN, -0, 0])
     expect(await of(Float32Array.of(-least, -1, -0, 0), t.log)).toEqual([NaN, NaN, -Infinity, -Infinity])
   })
+})
+
+it('turns numbers of any size into whole ones, as typed arrays do', async () => {
+  const x = Float32Array.from(
+    [
+      2 ** 31,
+      2 ** 31 - 128,
+      3e9,
+      2 ** 32 + 4096,
+      2 ** 54 + 2 ** 31,
+      2 ** 55,
+      1e20,
+      3.4e38,
+      300.7,
+      0.9,
+      Infinity,
+    ].flatMap((v) => [v, -v]),
+  )
+  const all = Float32Array.of(...x, Number.NaN)
+  expect(await of(all, (x) => t.cast(x, 'i32'))).toEqual([...Int32Array.from(all)])
+  expect(await of(all, (x) => t.cast(x, 'u8'))).toEqual([...Uint8Array.from(all)])
+  expect(await of(all, (x) => t.cast(x, 'i8'))).toEqual([...Int8Array.from(all)])
 })
 
 it('keeps not-a-number in relu, and in a dropout that keeps nothing', async () => {

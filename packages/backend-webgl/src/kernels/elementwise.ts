@@ -111,7 +111,7 @@ const GELU: Readonly<Record<string, Activation>> = {
   quick: { y: `a * ${QUICK}`, dy: `${QUICK} + 1.702 * a * ${QUICK} * (1.0 - ${QUICK})` },
 }
 const ACTIVATIONS: Readonly<Record<string, Activation>> = {
-  relu: { y: 'isNan(a) || a > 0.0 ? a : 0.0', dy: 'a > 0.0 ? 1.0 : 0.0' },
+  relu: { y: 'isNan(a) || a > 0.0 ? a : 0.0', dy: 'below(0.0, a) ? 1.0 : 0.0' },
   sigmoid: { y: SIGMOID, dy: `${SIGMOID} * (1.0 - ${SIGMOID})` },
   silu: { y: `a * ${SIGMOID}`, dy: `${SIGMOID} * (1.0 + a * (1.0 - ${SIGMOID}))` },
 }
@@ -146,7 +146,7 @@ export const elementwiseKernels = {
   cos: plain('cosOf(a)'),
   tanh: plain('tanhOf(a)'),
   erf: plain('erfOf(a)'),
-  floor: plain('floor(a)'),
+  floor: plain('isSmall(a) ? (floatBitsToInt(a) < 0 ? -1.0 : 0.0) : floor(a)'),
   cast: op(castOf),
   where: plain('a != 0 ? b : c'),
 } satisfies Record<string, Kernel>

@@ -13,7 +13,7 @@ const reducers = {
   prod: { start: ['1.0', '1'], step: ['acc * v', 'acc * v'] },
   max: {
     start: ['-INF', '(-2147483647 - 1)'],
-    step: ['(v > acc || isNan(v)) && !isNan(acc) ? v : acc', 'v > acc ? v : acc'],
+    step: ['isNan(v) || below(acc, v) ? v : acc', 'v > acc ? v : acc'],
   },
 } satisfies Record<string, Reducer>
 
@@ -125,7 +125,7 @@ int value(int o) {
   for (int i = 1; i < count; i++) {
     ${isInt ? '' : 'if (isNan(best)) break;'}
     ${one} v = at0(base + i * stride);
-    if (v > best${isInt ? '' : ' || isNan(v)'}) { best = v; place = i; }
+    if (${isInt ? 'v > best' : 'isNan(v) || below(best, v)'}) { best = v; place = i; }
   }
   return place;
 }`,
@@ -198,8 +198,8 @@ export function sorted(
     shape: [lanes, width],
     dtype: 'i32',
   })
-  const greater = isInt ? 'v > w' : '(isNan(v) ? !isNan(w) : !isNan(w) && v > w)'
-  const less = isInt ? 'v < w' : '(isNan(w) ? !isNan(v) : !isNan(v) && v < w)'
+  const greater = isInt ? 'v > w' : '(isNan(v) ? !isNan(w) : below(w, v))'
+  const less = isInt ? 'v < w' : '(isNan(w) ? !isNan(v) : below(v, w))'
   for (let block = 2; block <= width; block *= 2)
     for (let step = block / 2; step >= 1; step /= 2)
       places = planner.draw({
