@@ -1,7 +1,8 @@
 /**
- * Matrix products over views. A texel holds four neighbours, so where rows lie well, one fetch brings four factors:
- * `rows` of b (four columns of one row k) make four results at once, `columns` of b (four k of one column, as in q·kᵀ and
- * x·Wᵀ) make one result by dot products. Other layouts are read one by one; nothing is copied or transposed.
+ * Matrix products over views. A texel holds four neighbours, so one fetch brings four factors: `rows` of b (four columns of one
+ * row k) make four results at once, `columns` of b (four k of one column, as in q·kᵀ and x·Wᵀ) make one result by dot products.
+ * Where neighbours begin in the middle of a texel, as in a matrix of 50,257 columns, two fetches bring four. Other layouts are
+ * read one by one; nothing is copied or transposed.
  */
 import { type GraphNode, type Shape, sizeOf, stridesOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
@@ -44,8 +45,8 @@ export interface Extras {
 
 const aligned = (...n: readonly number[]): boolean => n.every((v) => v % 4 === 0)
 
-/** Products of fewer rows or shorter sums are made a row at a time. */
-const FEW_ROWS = 4
+/** Products of fewer rows or columns or shorter sums are made a row at a time. */
+const FEW = 4
 const SHORT = 8
 /** So few results of so long sums leave a GPU idle: the sums are made in parts of some 64 terms, at most 64 of them. */
 const FEW_RESULTS = 4096
@@ -58,11 +59,34 @@ interface Job extends Extras {
   readonly b: Value
   readonly batch: Shape
   readonly groups: ReturnType<typeof walk>
-  /** A texel of a holds four terms of a row. */
-  readonly aFours: boolean
-  readonly bRows: boolean
-  readonly bColumns: boolean
+  readonly aLies: Lies
+  readonly bLies: Lies
 }
+/** Along which axis neighbours lie: terms in fours, or rows of a and columns of b. */
+interface Lies {
+  readonly along: 'terms' | 'others' | 'neither'
+  /** Fours of neighbours begin where texels do, in every row and matrix. */
+  readonly fours: boolean
+}
+function liesOf({ offset }: Value, K: number, term: number, other: number, lead: readonly number[]): Lies {
+  if (term === 1 && aligned(K, other, offset, ...lead)) return { along: 'terms', fours: true }
+  if (other === 1) return { along: 'others', fours: aligned(term, offset, ...lead) }
+  return { along: 'neither', fours: false }
+}
+/** GLSL of `four1(p)`, four neighbours of input 1; p counts texels where fours begin there, else elements. */
+const fourCode = (input: number, { fours }: Lies): string =>
+  fours
+    ? `vec4 four${input}(int p) { return texel${input}(p); }`
+    : `vec4 four${input}(int p) {
+  vec4 x = texel${input}(p >> 2);
+  int s = p & 3;
+  if (s == 0) return x;
+  vec4 y = texel${input}((p >> 2) + 1);
+  return s == 1 ? vec4(x.yzw, y.x) : s == 2 ? vec4(x.zw, y.xy) : vec4(x.w, y.xyz);
+}`
+/** A place in that unit: GLSL of an element's number, and a number of elements. */
+const placeOf = ({ fours }: Lies, element: string): string => (fours ? `(${element}) >> 2` : element)
+const unitsOf = ({ fours }: Lies, elements: number): number => (fours ? elements >> 2 : elements)
 const sizesOf = ({ a, b }: Job) => {
   const [M, K] = a.shape.slice(-2)
   const [aRow, aK] = a.strides.slice(-2)
@@ -93,69 +117,81 @@ const withinCode = (within: Within | null | undefined, first: number): string =>
 
 /**
  * Four rows by four columns at once: one fetch for eight multiplications, where a single row takes five for 16. The rows go
- * to four textures, rows 4i + r to texture r, and a second program puts them in order.
+ * to four textures, rows 4i + r to texture r, their columns padded to fours, and a second program puts them in order.
  */
 function byFourRows(job: Job): Value {
-  const { planner, a, b, batch, within, groups, aFours, bRows } = job
+  const { planner, a, b, batch, within, groups, aLies, bLies } = job
   const { M, N, K, aRow, aK, bK, bColumn } = sizesOf(job)
   const quarter = Math.ceil(M / 4)
+  const width = 4 * Math.ceil(N / 4)
   const rows = [0, 1, 2, 3]
   const four = (f: (r: number) => string): string => rows.map(f).join(' ')
-  const inner = !aFours
-    ? `u = texel0(p0 + k * aStep); vec4 v = texel1(q + k * bStep); ${four((r) => `y[${r}] += u[${r}] * v;`)}`
-    : bRows
-      ? `int e = q + 4 * k * bStep; vec4 b0 = texel1(e); vec4 b1 = texel1(e + bStep); vec4 b2 = texel1(e + 2 * bStep); vec4 b3 = texel1(e + 3 * bStep);
-    ${four((r) => `u = texel0(p${r} + k); y[${r}] += u.x * b0 + u.y * b1 + u.z * b2 + u.w * b3;`)}`
-      : `vec4 b0 = texel1(q + k); vec4 b1 = texel1(q + k + bStep); vec4 b2 = texel1(q + k + 2 * bStep); vec4 b3 = texel1(q + k + 3 * bStep);
-    ${four((r) => `u = texel0(p${r} + k); y[${r}] += vec4(dot(u, b0), dot(u, b1), dot(u, b2), dot(u, b3));`)}`
+  const aTerms = aLies.along === 'terms'
+  const columns = rows.map((c) => `vec4 b${c} = four1(e + ${c} * bStep);`).join(' ')
+  let inner: string
+  if (aTerms && bLies.along === 'others')
+    inner = `int e = q + 4 * k * bStep; ${columns}
+    ${four((r) => `u = four0(p${r} + k); y[${r}] += u.x * b0 + u.y * b1 + u.z * b2 + u.w * b3;`)}`
+  else if (aTerms)
+    inner = `int e = q + k; ${columns}
+    ${four((r) => `u = four0(p${r} + k); y[${r}] += vec4(dot(u, b0), dot(u, b1), dot(u, b2), dot(u, b3));`)}`
+  else
+    inner = `u = ${aLies.along === 'others' ? 'four0(p0 + k * aStep)' : `vec4(${rows.map((r) => `at0(p${r} + k * aStep)`).join(', ')})`};
+    vec4 v = four1(q + k * bStep); ${four((r) => `y[${r}] += u[${r}] * v;`)}`
   const parts = planner.drawMany(
     {
       code: `${withinCode(within, 2)}
 ${groups.code}
+${fourCode(0, aLies)}
+${fourCode(1, bLies)}
 void quads(int t, out vec4 y[4]) {
-  int o = t << 2; int g = o / (M4 * N); int r = o - g * M4 * N; int i = r / N; int j = r - i * N;
+  int o = t << 2; int g = o / (M4 * width); int r = o - g * M4 * width; int i = r / width; int j = r - i * width;
   ${four((r) => `y[${r}] = vec4(0.0);`)}
   ${blankCode(job, '4 * i, 4 * i + 3', 4, 'return;')}
   int pa, pb; group(g, pa, pb);
-  int p0 = (pa + 4 * i * aRow) >> 2; int p1 = p0 + (aRow >> 2); int p2 = p1 + (aRow >> 2); int p3 = p2 + (aRow >> 2);
-  int q = (pb + j * bColumn) >> 2;
+  int p0 = ${placeOf(aLies, 'pa + 4 * i * aRow')}; int p1 = p0 + aNext; int p2 = p1 + aNext; int p3 = p2 + aNext;
+  int q = ${placeOf(bLies, 'pb + j * bColumn')};
   vec4 u;
-  ${overTerms(job, aFours, '4 * i, 4 * i + 3')(inner)}
+  ${overTerms(job, aTerms, '4 * i, 4 * i + 3')(inner)}
 }`,
       inputs: [a, b, ...(within?.inputs ?? [])],
       ints: {
         ...groups.ints,
-        ...{ M4: quarter, M, N, K, aRow, bColumn },
-        ...(aFours ? {} : { aStep: aK / 4 }),
-        bStep: (bRows ? bK : bColumn) / 4,
+        ...{ M4: quarter, M, width, K, aRow, bColumn },
+        aNext: unitsOf(aLies, aRow),
+        aStep: unitsOf(aLies, aK),
+        bStep: unitsOf(bLies, bLies.along === 'others' ? bK : bColumn),
         ...within?.ints,
         ...runsOf(job),
       },
-      shape: [...batch, quarter, N],
+      shape: [...batch, quarter, width],
       dtype: 'f32',
     },
     4,
   )
   return inOrder(planner, parts, [...batch, M, N], job)
 }
-/** Four textures of [.., ⌈M/4⌉, N], rows 4i + r in texture r, as one of [.., M, N]. */
+/** Four textures of [.., ⌈M/4⌉, N padded to fours], rows 4i + r in texture r, as one of [.., M, N]. */
 export function inOrder(planner: Planner, parts: readonly Value[], shape: Shape, extras: Extras): Value {
   const { epilogue, within } = extras
   const [M, N] = shape.slice(-2)
   const columns = within?.of === 'columns' ? within : null
+  const quad = aligned(N)
+  const [type, n] = quad ? ['vec4', 4] : ['float', 1]
+  const read = (input: number): string => (quad ? `texel${input}(q >> 2)` : `at${input}(q)`)
   return planner.draw({
     code: `${withinCode(columns, 4)}
-${epilogue?.code(4 + (columns?.inputs.length ?? 0), true) ?? ''}
-vec4 quad(int t) {
-  int o = t << 2; int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N;
-  ${blankCode(extras, 'i, i', 4, `return vec4(${epilogue?.blank ?? '0.0'});`)}
-  int q = ((g * M4 + (i >> 2)) * N + j) >> 2;
+${epilogue?.code(4 + (columns?.inputs.length ?? 0), quad) ?? ''}
+${type} ${quad ? 'quad(int t) { int o = t << 2;' : 'value(int o) {'}
+  int g = o / (M * N); int r = o - g * M * N; int i = r / N; int j = r - i * N;
+  ${blankCode(extras, 'i, i', n, `return ${type}(${epilogue?.blank ?? '0.0'});`)}
+  int q = (g * M4 + (i >> 2)) * width + j;
   int c = i & 3;
-  vec4 y = c == 0 ? texel0(q) : c == 1 ? texel1(q) : c == 2 ? texel2(q) : texel3(q);
+  ${type} y = c == 0 ? ${read(0)} : c == 1 ? ${read(1)} : c == 2 ? ${read(2)} : ${read(3)};
   return ${epilogue ? 'finish(y, g, i, j)' : 'y'};
 }`,
     inputs: [...parts, ...(columns?.inputs ?? []), ...(epilogue?.inputs ?? [])],
-    ints: { M, N, M4: Math.ceil(M / 4), ...columns?.ints, ...epilogue?.ints },
+    ints: { M, N, M4: Math.ceil(M / 4), width: 4 * Math.ceil(N / 4), ...columns?.ints, ...epilogue?.ints },
     ...(epilogue?.floats ? { floats: epilogue.floats } : {}),
     shape,
     dtype: 'f32',
@@ -164,12 +200,17 @@ vec4 quad(int t) {
 
 /** A row at a time, and of four columns at once where they lie well; long sums of few results in `parts`. */
 function byRows(job: Job, parts: number): Value {
-  const { planner, a, b, batch, within, groups, aFours, bRows, bColumns } = job
+  const { planner, a, b, batch, within, groups, aLies, bLies } = job
   const { M, N, K, aRow, aK, bK, bColumn } = sizesOf(job)
   const isSplit = parts > 1
   const epilogue = isSplit ? undefined : job.epilogue
   const finish = (acc: string): string => (epilogue ? `finish(${acc}, g, i, j)` : acc)
-  const quad = bRows || (aFours && bColumns && aligned(N))
+  const aTerms = aLies.along === 'terms'
+  const bTerms = bLies.along === 'terms'
+  // four results are neighbours in one row
+  const isWhole = aligned(N) || (M * sizeOf(batch) === 1 && !isSplit)
+  const bRows = bLies.along === 'others' && isWhole
+  const quad = bRows || (aTerms && bTerms && isWhole)
   const blank = blankCode(
     job,
     'i, i',
@@ -183,12 +224,12 @@ function byRows(job: Job, parts: number): Value {
   let code: string
   if (bRows)
     code = `vec4 quad(int t) {
-  int o = t << 2; ${head} pb = (pb + j) >> 2;
+  int o = t << 2; ${head} pb = ${placeOf(bLies, 'pb + j')};
   vec4 acc = vec4(0.0);
   ${
-    aFours
-      ? `pa >>= 2; ${over(true, 'vec4 u = texel0(pa + k); int q = pb + 4 * k * bFour; acc += u.x * texel1(q) + u.y * texel1(q + bFour) + u.z * texel1(q + 2 * bFour) + u.w * texel1(q + 3 * bFour);')}`
-      : over(false, 'acc += at0(pa + k * aK) * texel1(pb + k * bFour);')
+    aTerms
+      ? `pa >>= 2; ${over(true, 'vec4 u = texel0(pa + k); int q = pb + 4 * k * bStep; acc += u.x * four1(q) + u.y * four1(q + bStep) + u.z * four1(q + 2 * bStep) + u.w * four1(q + 3 * bStep);')}`
+      : over(false, 'acc += at0(pa + k * aK) * four1(pb + k * bStep);')
   }
   return ${finish('acc')};
 }`
@@ -205,7 +246,7 @@ function byRows(job: Job, parts: number): Value {
     code = `float value(int o) {
   ${head} pb += j * bColumn;
   ${
-    aFours && bColumns
+    aTerms && bTerms
       ? `vec4 four = vec4(0.0); ${over(true, 'four += texel0((pa >> 2) + k) * texel1((pb >> 2) + k);')} float acc = dot(four, vec4(1.0));`
       : `float acc = 0.0; ${over(false, 'acc += at0(pa + k * aK) * at1(pb + k * bK);')}`
   }
@@ -216,6 +257,7 @@ function byRows(job: Job, parts: number): Value {
     code: [
       withinCode(within, 2),
       groups.code,
+      bRows ? fourCode(1, bLies) : '',
       epilogue?.code(2 + (within?.inputs.length ?? 0), quad) ?? '',
       code,
     ].join('\n'),
@@ -223,7 +265,7 @@ function byRows(job: Job, parts: number): Value {
     ints: {
       ...groups.ints,
       ...{ M, N, K, aRow, aK, bK, bColumn },
-      ...(bRows ? { bFour: bK / 4 } : {}),
+      ...(bRows ? { bStep: unitsOf(bLies, bK) } : {}),
       ...within?.ints,
       ...runsOf(job),
       ...epilogue?.ints,
@@ -270,9 +312,6 @@ export function product(planner: Planner, a: Value, b: Value, batch: Shape, extr
     strides: broadcastStrides({ shape: v.shape.slice(0, -2), strides: v.strides.slice(0, -2) }, batch),
   })
   const [la, lb] = [lead(a), lead(b)]
-  const aFours = aK === 1 && aligned(K, aRow, a.offset, ...la.strides)
-  const bColumns = bK === 1 && aligned(K, bColumn, b.offset, ...lb.strides)
-  const bRows = !bColumns && bColumn === 1 && aligned(N, bK, b.offset, ...lb.strides)
   const job: Job = {
     planner,
     a,
@@ -280,14 +319,12 @@ export function product(planner: Planner, a: Value, b: Value, batch: Shape, extr
     batch,
     ...extras,
     groups: walk('group', batch, [la, lb]),
-    aFours,
-    bRows,
-    bColumns,
+    aLies: liesOf(a, K, aK, aRow, la.strides),
+    bLies: liesOf(b, K, bK, bColumn, lb.strides),
   }
-  // four rows of one column in a texel, as in xᵀ·dy
-  const aColumns = !aFours && aRow === 1 && aligned(aK, a.offset, ...la.strides)
-  const isLarge = M >= FEW_ROWS && K >= SHORT
-  if (aligned(N) && isLarge && (aFours ? bRows || bColumns : aColumns && bRows)) return byFourRows(job)
+  const fits = job.bLies.along === 'others' || (job.aLies.along === 'terms' && job.bLies.along === 'terms')
+  const isLarge = (M >= FEW || (M > 1 && !aligned(N))) && N >= FEW && K >= SHORT
+  if (isLarge && fits) return byFourRows(job)
   const { within } = extras
   const canSplit = within?.of !== 'columns' && (within?.runs ?? 1) === 1
   return byRows(job, canSplit ? partsFor(K, sizeOf(batch) * M * N) : 1)
