@@ -2,6 +2,8 @@ import * as tensorPackage from '@heed/tensor'
 import {
   allOps,
   type Backend,
+  type DeviceBuffer,
+  type Executable,
   hostMemory,
   type KernelCall,
   type KernelTable,
@@ -9,6 +11,7 @@ import {
   primitiveNames,
   reference,
   referenceKernels,
+  type TypedArray,
 } from '@heed/tensor'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { conformanceCases } from './cases.js'
@@ -90,6 +93,21 @@ const straight = (call: KernelCall): KernelCall => ({
   }),
 })
 
+/** The reference backend with a fused kernel that gives zeros. */
+const zeros = (name: string): Backend =>
+  kernelBackend({
+    name: `zeros for ${name}`,
+    kernels: {
+      ...referenceKernels,
+      [name]: {
+        run: ({ outputs }) => {
+          for (const { data, offset, size } of outputs) (data as Float32Array).fill(0, offset, offset + size)
+        },
+      },
+    },
+    memory: hostMemory('f32'),
+  })
+
 describe('a broken backend fails', () => {
   it('for a value that is a little off', async () => {
     const exp = broken('exp', (run, call) => {
@@ -128,19 +146,212 @@ describe('a broken backend fails', () => {
       ratio: Infinity,
     })
   })
-  it('by the properties too', async () => {
-    const where = broken('where', (run, call) => {
-      const [c, a, b] = call.inputs
-      // what is masked stays
-      run(call.outputs[0].dtype === 'f32' && b.size === 1 ? { ...call, inputs: [c, a, a] } : call)
+  it('for numbers between the elements of a view that reach its result', async () => {
+    const neg = broken('neg', (run, call) => {
+      run(call)
+      const [{ data, offset, strides }] = call.inputs
+      const out = call.outputs[0]
+      // what lies behind the first element, times 0
+      if (out.size > 0 && strides.length > 0)
+        (out.data as Float32Array)[out.offset] +=
+          0 * (data as Float32Array)[offset + Math.sign(strides[strides.length - 1])]
     })
-    const property = conformanceProperties('f32').find((p) => p.name.startsWith('softmax rows'))
-    await expect(property?.check(where, { seed: 4, runs: 25 })).rejects.toThrow(/seed: 4/)
+    expect((await failing(neg, 'neg/matrix')).map((r) => r.name)).toContain('neg/matrix (strided)')
+    expect((await failing(neg, 'neg/matrix')).map((r) => r.name)).not.toContain('neg/matrix')
   })
-  it('by the contract too', async () => {
-    const leaky = Object.create(reference(), { free: { value: () => {} } }) as Backend
-    const frees = contractCases.find((c) => c.name === 'frees what it uploaded')
-    await expect(frees?.check(leaky)).rejects.toThrow('after freeing everything')
+  it('also where the oracle has the same mistake about strides', async () => {
+    const sum = broken('sum', (run, call) => run(straight(call)))
+    const rows = await runConformance(sum, { only: (n) => n.startsWith('sum/first'), oracle: sum })
+    expect(new Set(rows.filter((r) => !r.pass).map((r) => r.name))).toEqual(
+      new Set(['sum/first (permuted)', 'sum/first (strided)']),
+    )
+  })
+  it('in half precision: for whole numbers that are one off, and for what two steps are off', async () => {
+    const asHalf = (backend: Backend): Backend =>
+      Object.create(backend, { precision: { value: 'f16' } }) as Backend
+    const bits = broken('randomBits', (run, call) => {
+      run(call)
+      const [{ data, offset }] = call.outputs
+      ;(data as Int32Array)[offset] ^= 1
+    })
+    expect((await failing(asHalf(bits), 'randomBits/')).length).toBeGreaterThan(0)
+    const off = (by: number) =>
+      asHalf(
+        broken('exp', (run, call) => {
+          run(call)
+          const [{ data, offset, size }] = call.outputs
+          for (let i = 0; i < size; i++) (data as Float32Array)[offset + i] *= 1 + by
+        }),
+      )
+    expect(await failing(off(2 ** -14), 'exp/matrix')).toEqual([])
+    expect((await failing(off(2 ** -8), 'exp/matrix')).length).toBeGreaterThan(0)
+  })
+  // of so few inputs as are tried in a browser
+  it.each<[string, string, RegExp]>([
+    ['softmax rows', 'where', /weight|sums to/],
+    ['transposing', 'neg', /there and back|once/],
+    ['slices of slices', 'neg', /slice/],
+    ['values and gradients of random graphs', 'sum', /value/],
+    ['fused attention', 'attention', /z|lse/],
+    ['fused attention', 'attention.vjp', /d[qkv]/],
+    ['a kept pattern', 'attention', /output|pattern|z/],
+  ])('by the property: %s', async (start, name, message) => {
+    const wrong: Readonly<Record<string, () => Backend>> = {
+      // what is masked stays
+      where: () =>
+        broken('where', (run, call) => {
+          const [c, a, b] = call.inputs
+          run(call.outputs[0].dtype === 'f32' && b.size === 1 ? { ...call, inputs: [c, a, a] } : call)
+        }),
+      neg: () => broken('neg', (run, call) => run(straight(call))),
+      sum: () =>
+        broken('sum', (run, call) => {
+          run(call)
+          const [{ data, offset, size }] = call.outputs
+          for (let i = 0; i < size; i++) (data as Float32Array)[offset + i] *= 1.001
+        }),
+      attention: () => zeros('attention'),
+      'attention.vjp': () => zeros('attention.vjp'),
+    }
+    const property = conformanceProperties('f32').find((p) => p.name.startsWith(start))
+    const failure: unknown = await property?.check(wrong[name](), { seed: 20260117, runs: 6 }).then(
+      () => 'it holds',
+      (reason: unknown) => reason,
+    )
+    expect(failure).toMatchObject({
+      message: expect.stringMatching(/seed: 20260117/),
+      cause: { message: expect.stringMatching(message) },
+    })
+  })
+  it('draws cotangents that differ from element to element', async () => {
+    const neg = conformanceCases().find((c) => c.name === 'neg/matrix')
+    const [gradient] = neg?.build().gradients ?? []
+    // the gradient of −x is the cotangent with the other sign
+    await tensorPackage.realize([gradient], { backend: reference() })
+    expect(new Set(Array.from(await gradient.data(), Number)).size).toBe(gradient.size)
+  })
+})
+
+describe('the contract', () => {
+  const like = (change: Partial<Backend>, backend = reference()): Backend =>
+    Object.create(
+      backend,
+      Object.fromEntries(Object.entries(change).map(([name, value]) => [name, { value }])),
+    ) as Backend
+  const compiled = (change: (run: Executable) => Partial<Executable>): Backend => {
+    const backend = reference()
+    return like(
+      {
+        compile: async (graph) => {
+          const run = await backend.compile(graph)
+          return { run: (inputs, donated) => run.run(inputs, donated), report: run.report, ...change(run) }
+        },
+      },
+      backend,
+    )
+  }
+  const host = reference()
+  const kept = new Map<DeviceBuffer, TypedArray>()
+  let last: KernelCall['outputs'][number] | undefined
+  it.each<[string, () => Backend, RegExp]>([
+    ['frees what it uploaded', () => like({ free: () => {} }), /after freeing everything/],
+    [
+      'a donated state runs in constant memory',
+      () =>
+        like(
+          { free: () => {} },
+          compiled((run) => ({
+            run: (inputs) =>
+              run.run(
+                inputs,
+                inputs.map(() => false),
+              ),
+          })),
+        ),
+      /in 20 steps/,
+    ],
+    [
+      'uploads and downloads every dtype unchanged',
+      () =>
+        like(
+          {
+            download: async (buffer) =>
+              buffer.dtype === 'i8'
+                ? Uint8Array.from((await host.download(buffer)) as Int8Array)
+                : host.download(buffer),
+          },
+          host,
+        ),
+      /i8: got 128/,
+    ],
+    [
+      'a download is a copy',
+      () =>
+        like(
+          {
+            download: async (buffer) => {
+              const data = kept.get(buffer) ?? (await host.download(buffer))
+              kept.set(buffer, data)
+              return data
+            },
+          },
+          host,
+        ),
+      /second download: got 99/,
+    ],
+    [
+      'outputs own their memory',
+      () => {
+        const mul = broken('mul', (run, call) => {
+          run(call)
+          last = call.outputs[0]
+        })
+        const compile = mul.compile.bind(mul)
+        // the next run writes where the last one left its result
+        return like(
+          {
+            compile: (graph) => {
+              if (last) (last.data as Float32Array).fill(7, last.offset, last.offset + last.size)
+              return compile(graph)
+            },
+          },
+          mul,
+        )
+      },
+      /a computed output: got 7/,
+    ],
+    [
+      'a donated input may be written over, never another one',
+      () =>
+        compiled((run) => ({
+          run: (inputs) =>
+            run.run(
+              inputs,
+              inputs.map(() => true),
+            ),
+        })),
+      /./,
+    ],
+    [
+      'donated inputs that others read, in any order and shape, give the right numbers',
+      () =>
+        broken('mul', (run, call) => {
+          // writes before it has read
+          const [{ data, offset, size }] = call.outputs
+          ;(data as Float32Array).fill(0, offset, offset + size)
+          run(call)
+        }),
+      /result 0: got 0/,
+    ],
+    [
+      'reports what ran',
+      () => compiled(({ report }) => ({ report: { ...report, ran: [] } })),
+      /the one matmul/,
+    ],
+  ])('is broken by a backend that does not keep it: %s', async (name, make, message) => {
+    const promise = contractCases.find((c) => c.name === name)
+    await expect(promise?.check(reference())).resolves.toBeUndefined()
+    await expect(promise?.check(make())).rejects.toThrow(message)
   })
 })
 
@@ -205,6 +416,16 @@ describe('testBackend', () => {
     expect(() => testBackend(() => reference(), runner, { percision: 'f32' } as never)).toThrow(
       "unknown option 'percision'",
     )
+  })
+  it('fails where a gradient alone is wrong', async () => {
+    tests.length = 0
+    const mul = broken('mul', (run, call) => {
+      run(call)
+      ;(call.outputs[0].data as Float32Array)[call.outputs[0].offset] += 1
+    })
+    testBackend(() => mul, runner, { only: (name) => name === 'exp/matrix' })
+    expect(tests).toHaveLength(1)
+    await expect(tests[0]()).rejects.toThrow(/^exp\/matrix, gradient .*: gradient 0: got/)
   })
   it('refuses a backend of another precision', async () => {
     tests.length = 0
