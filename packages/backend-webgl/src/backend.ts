@@ -150,19 +150,22 @@ export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
   const precision: Precision = options.precision ?? 'f32'
   if (precision !== 'f32' && precision !== 'f16')
     throw new ValueError(`webgl: precision '${precision as string}' is unknown; use 'f32' or 'f16'`)
+  const { maxTextureSize: asked = Infinity } = options
+  if (!(asked >= 4)) throw new ValueError(`webgl: maxTextureSize is ${asked}, expected at least 4`)
   const { gl, release } = await openContext(precision)
   const max = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number
-  const asked = options.maxTextureSize ?? max
-  if (!(asked >= 4)) throw new ValueError(`webgl: maxTextureSize is ${asked}, expected at least 4`)
   const info = gl.getExtension('WEBGL_debug_renderer_info')
   const renderer = String(gl.getParameter(info ? info.UNMASKED_RENDERER_WEBGL : gl.RENDERER))
   const device = new Device(gl, Math.min(max, asked), /SwiftShader/.test(renderer) ? SWIFTSHADER : Infinity)
-  if (precision === 'f32' && !(await keepsFloat32(device))) {
+  try {
+    if (precision === 'f32' && !(await keepsFloat32(device)))
+      throw new BackendError(
+        "webgl: this GPU says that it renders float32 but keeps fewer bits; ask for webgl({ precision: 'f16' }), or use cpu()",
+      )
+  } catch (error) {
     device.dispose()
     release()
-    throw new BackendError(
-      "webgl: this GPU says that it renders float32 but keeps fewer bits; ask for webgl({ precision: 'f16' }), or use cpu()",
-    )
+    throw error
   }
   const name = precision === 'f16' ? 'webgl (f16)' : 'webgl'
   let disposed = false

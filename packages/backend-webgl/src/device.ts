@@ -195,12 +195,8 @@ export class Device {
     const refused = this.refusal(size, format)
     if (refused) throw new BackendError(`webgl: ${refused}`)
     const layout = this.layoutOf(size)
-    const free = this.pool.get(keyOf(format, layout))?.pop()
-    if (free) {
-      this.pooled--
-      this.pooledBytes -= free.bytes
-    }
-    const texture = free ?? this.create(format, layout, this.bytesOf(size, format))
+    const key = keyOf(format, layout)
+    const texture = this.unpool(key) ?? this.create(format, layout, this.bytesOf(size, format))
     texture.users = 1
     this.live++
     this.bytesInUse += texture.bytes
@@ -278,16 +274,32 @@ export class Device {
     if (--texture.users > 0) return
     this.live--
     this.bytesInUse -= texture.bytes
-    if (this.lost || this.pooledBytes + texture.bytes > MAX_POOLED_BYTES) {
+    if (this.lost || texture.bytes > MAX_POOLED_BYTES) {
       this.destroy(texture)
       return
     }
+    // sizes that nobody has given back for longest give way: a program goes on to other lengths
+    while (this.pooledBytes + texture.bytes > MAX_POOLED_BYTES) {
+      const [oldest] = this.pool.keys()
+      this.destroy(this.unpool(oldest) as Texture)
+    }
     const key = keyOf(texture.format, texture)
-    const list = this.pool.get(key)
-    if (list) list.push(texture)
-    else this.pool.set(key, [texture])
+    const list = this.pool.get(key) ?? []
+    this.pool.delete(key)
+    this.pool.set(key, list)
+    list.push(texture)
     this.pooled++
     this.pooledBytes += texture.bytes
+  }
+  /** Takes a texture out of the pool, if there is one of that kind. */
+  private unpool(key: string): Texture | undefined {
+    const list = this.pool.get(key)
+    const texture = list?.pop()
+    if (!texture) return undefined
+    if (list?.length === 0) this.pool.delete(key)
+    this.pooled--
+    this.pooledBytes -= texture.bytes
+    return texture
   }
   private emptyPool(): void {
     for (const list of this.pool.values()) for (const texture of list) this.destroy(texture)

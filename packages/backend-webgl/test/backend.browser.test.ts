@@ -81,6 +81,26 @@ describe('what runs', () => {
   })
 })
 
+it('reads nothing back within a run: not in a step of training, a loop or a sort', async () => {
+  const backend = await make()
+  const [x, w, ids] = [normal(1, 2, 7, 4), normal(4, 4), t.tensor([3, 0, 3], { dtype: 'i32' })]
+  const { z } = t.attention(x, x, x, { causal: true })
+  const { ys } = t.scan(([c], [row]) => ({ carry: [t.add(c, row)], ys: [t.mul(c, row)] }), {
+    init: [t.zeros([4])],
+    xs: [t.softmax(t.matmul(t.reshape(z, [14, 4]), w))],
+  })
+  const loss = t.add(t.crossEntropy(t.take(ys[0], ids), ids), t.sum(t.layerNorm(z)))
+  const results = [loss, ...t.grad(loss, [x, w]), t.sort(z, { axis: 2 }).indices, t.argMax(z, { axis: 2 })]
+  const spies = (['readPixels', 'getBufferSubData', 'fenceSync', 'finish'] as const).map((name) =>
+    vi.spyOn(WebGL2RenderingContext.prototype, name),
+  )
+  const asked = (): number[] => spies.map((spy) => spy.mock.calls.length)
+  await realize(results, { backend, strict: true })
+  expect(asked()).toEqual([0, 0, 0, 0])
+  await loss.item()
+  expect(asked()).toEqual([1, 1, 1, 0])
+})
+
 describe('memory', () => {
   it('holds the same textures after 1,000 runs, forward and backward', async () => {
     const backend = await make()
@@ -132,6 +152,59 @@ describe('memory', () => {
     await realize([y], { backend })
     t.release(y)
     expect(backend.counts.live).toBe(live)
+  })
+  it('frees a loop that fails, at whichever draw', async () => {
+    const backend = await make()
+    const x = normal(20, 3)
+    const build = (): Tensor[] => {
+      const { carry, ys } = t.scan(
+        ([c], [row]) => ({ carry: [t.tanh(t.add(c, row))], ys: [t.mul(c, row)] }),
+        {
+          init: [t.zeros([3])],
+          xs: [x],
+        },
+      )
+      return [...carry, ...ys, ...t.grad(t.sum(ys[0]), [x])]
+    }
+    const original = WebGL2RenderingContext.prototype.drawArrays
+    let draws = 0
+    let last = Infinity
+    vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays').mockImplementation(function (
+      this: WebGL2RenderingContext,
+      ...args
+    ) {
+      if (draws++ === last) throw new Error('out of order')
+      original.apply(this, args)
+    })
+    // an array that is read again stays on the GPU
+    for (let i = 0; i < 3; i++) {
+      draws = 0
+      const results = build()
+      await realize(results, { backend })
+      for (const r of results) t.release(r)
+    }
+    const all = draws
+    const { live } = backend.counts
+    expect(all).toBeGreaterThan(60)
+    for (last = 0; last < all; last++) {
+      draws = 0
+      await expect(realize(build(), { backend })).rejects.toThrow('out of order')
+      expect(backend.counts.live, `after draw ${last}`).toBe(live)
+    }
+  })
+  it('keeps textures of the sizes that were used last for reuse', async () => {
+    const backend = await make()
+    const made = vi.spyOn(WebGL2RenderingContext.prototype, 'createTexture')
+    // 16 MB and some each; 256 MB are kept
+    const use = (i: number): number => {
+      made.mockClear()
+      const size = 2 ** 22 + (i + 1) * 2 ** 13
+      backend.free(backend.upload(new Float32Array(size), [size], 'f32'))
+      return made.mock.calls.length
+    }
+    for (let i = 0; i < 20; i++) expect(use(i)).toBe(1)
+    expect(backend.counts.pooled).toBeLessThan(17)
+    expect([use(19), use(18), use(10), use(0), use(19)]).toEqual([0, 0, 0, 1, 0])
   })
   it('holds the same textures through 1,000 steps of training', async () => {
     const backend = await make()

@@ -60,22 +60,29 @@ function graphOf(
 /** Arrays of one size behind each other, at most eight at a time. */
 function join(tool: Tool, device: Device, spec: Spec, parts: readonly Texture[]): Texture {
   let level = parts.map((texture) => ({ texture, n: 1, ours: false }))
-  while (level.length > 1) {
-    const next: typeof level = []
-    for (let i = 0; i < level.length; i += 8) {
-      const group = level.slice(i, i + 8)
-      if (group.length === 1) {
-        next.push(group[0])
-        continue
+  let next: typeof level = []
+  try {
+    while (level.length > 1) {
+      while (level.length > 0) {
+        const group = level.slice(0, 8)
+        if (group.length === 1) {
+          next.push(...level.splice(0))
+          continue
+        }
+        const texture = tool.run(
+          [spec.dtype, spec.shape, group.map((g) => g.n)].join('|'),
+          group.map((g) => g.texture),
+        )
+        level.splice(0, 8)
+        for (const g of group) if (g.ours) device.release(g.texture)
+        next.push({ texture, n: group.reduce((s, g) => s + g.n, 0), ours: true })
       }
-      const texture = tool.run(
-        [spec.dtype, spec.shape, group.map((g) => g.n)].join('|'),
-        group.map((g) => g.texture),
-      )
-      for (const g of group) if (g.ours) device.release(g.texture)
-      next.push({ texture, n: group.reduce((s, g) => s + g.n, 0), ours: true })
+      level = next
+      next = []
     }
-    level = next
+  } catch (error) {
+    for (const g of [...level, ...next]) if (g.ours) device.release(g.texture)
+    throw error
   }
   const [{ texture, ours }] = level
   if (!ours) texture.users++
@@ -133,6 +140,7 @@ export const scan: Kernel = {
       const ys: Texture[][] = Array.from({ length: nY }, () => [])
       const saved: Texture[][] = Array.from({ length: nCarry }, () => [])
       let carries = textures.slice(0, nCarry)
+      const joined: Texture[] = []
       for (const c of carries) c.users++
       const place = (list: Texture[], k: number, texture: Texture): void => {
         list[reverse ? length - 1 - k : k] = texture
@@ -157,7 +165,6 @@ export const scan: Kernel = {
           carries = made.slice(0, nCarry)
           made.slice(nCarry, nCarry + nY).forEach((y, i) => place(ys[i], k, y))
         }
-        const joined: Texture[] = []
         ;[...ys, ...saved].forEach((parts, i) => {
           const spec = i < nY ? specs[nCarry + i] : specs[i - nY]
           joined.push(
@@ -168,6 +175,9 @@ export const scan: Kernel = {
         })
         for (const c of carries) c.users++
         return [...carries, ...joined]
+      } catch (error) {
+        for (const texture of joined) device.release(texture)
+        throw error
       } finally {
         for (const c of carries) device.release(c)
         for (const list of [...ys, ...saved]) for (const texture of list) if (texture) device.release(texture)
