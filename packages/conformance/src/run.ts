@@ -6,7 +6,7 @@ import { compare, type Tolerance } from './compare.js'
 import { halves } from './draw.js'
 import { tolerances } from './tolerances.js'
 
-/** native: the backend's own kernel; fused: a composite in one kernel; inlined: written out; reference: plain loops. */
+/** native: the backend's own kernels, one for a primitive; fused: a composite in one kernel; inlined: written out; reference: plain loops. */
 export type How = 'native' | 'fused' | 'inlined' | 'reference'
 
 export interface ConformanceResult {

@@ -475,6 +475,7 @@ describe('pick', () => {
     const failure = await pick(odd()).catch((error: unknown) => error)
     expect(failure).toBeInstanceOf(BackendError)
     expect((failure as Error).message).toBe('pick: every backend refused: x is not a function; asleep')
+    await expect(pick([])).rejects.toThrow('pick: every backend refused: none was given')
   })
 })
 

@@ -78,7 +78,9 @@ export async function pick(candidates: readonly (Promise<Backend> | Backend)[]):
     }
     refused.push({ index, reason: r.reason instanceof Error ? r.reason.message : String(r.reason) })
   }
-  throw new BackendError(`pick: every backend refused: ${refused.map((r) => r.reason).join('; ')}`)
+  throw new BackendError(
+    `pick: every backend refused: ${refused.map((r) => r.reason).join('; ') || 'none was given'}`,
+  )
 }
 
 interface Check {
