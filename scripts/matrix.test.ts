@@ -15,6 +15,7 @@ import {
   table,
   worse,
 } from './matrix/cells.js'
+import { matrix } from './matrix/command.js'
 import { outdated, pagesOf } from './matrix/pages.js'
 
 const result = (more: Partial<ConformanceResult>): ConformanceResult => ({
@@ -141,5 +142,70 @@ describe('the conformance matrix', () => {
     const text = 'a\n<!-- matrix -->\nold\n<!-- /matrix -->\nb'
     expect(between(text, ['new'])).toBe('a\n<!-- matrix -->\nnew\n<!-- /matrix -->\nb')
     expect(() => between('a', [])).toThrow(/no place/)
+  })
+})
+
+describe('pnpm matrix', () => {
+  const page = 'a\n<!-- matrix -->\n<!-- /matrix -->\nb'
+  const webgl = cell({ backend: 'webgl', max_error: 3e-7 })
+  /** Two backends, of which the pages say `written`. */
+  async function run(args: string[], written: readonly Cell[], more: Partial<ConformanceResult> = {}) {
+    const files = new Map([['docs/matrix.json', JSON.stringify(written)]])
+    const read = (path: string): string => files.get(path) ?? page
+    for (const [path, text] of pagesOf(written, read)) files.set(path, text)
+    const [said, complaints, ran]: string[][] = [[], [], []]
+    const maker = (name: string) => async () => {
+      ran.push(name)
+      return [result(name === 'cpu' ? more : { scaledError: 3e-7 })]
+    }
+    const code = await matrix(args, {
+      makers: { cpu: maker('cpu'), webgl: maker('webgl') },
+      read,
+      write: (path, text) => void files.set(path, text),
+      out: (text) => void said.push(text),
+      err: (text) => void complaints.push(text),
+    })
+    return { code, said, complaints: complaints.filter((line) => !/ s$/.test(line)), ran, files }
+  }
+  it('ends red with --check where a cell is worse, and green where none is', async () => {
+    expect(await run(['--check'], [cell(), webgl])).toMatchObject({
+      code: 0,
+      complaints: [],
+      ran: ['cpu', 'webgl'],
+    })
+    const bad = await run(['--check'], [cell(), webgl], { how: 'reference' })
+    expect(bad.code).toBe(1)
+    expect(bad.complaints).toEqual([
+      '✗ add, forward, on cpu: was native, is reference',
+      '✗ add, forward, on cpu: is reference, docs/matrix.json says native',
+      expect.stringMatching(/worse than docs\/matrix\.json/),
+    ])
+    expect((await run([], [cell(), webgl], { how: 'reference' })).code).toBe(0)
+    // what got better is to be written down
+    expect(await run(['--check'], [cell({ status: 'inlined' }), webgl])).toMatchObject({
+      code: 1,
+      complaints: [/json says inlined/, /no longer so/].map((text) => expect.stringMatching(text)),
+    })
+    await expect(run(['--check'], [], { pass: false, reason: 'got 1' })).rejects.toThrow(/got 1/)
+  })
+  it('runs the backends that are asked for, and leaves the cells of others', async () => {
+    const { ran, files } = await run(['--backend', 'cpu', '--write'], [cell({ status: 'reference' }), webgl])
+    expect(ran).toEqual(['cpu'])
+    expect(JSON.parse(files.get('docs/matrix.json') ?? '')).toEqual([webgl, cell()])
+    expect(files.get('docs/matrix.md')).toMatch(/\| add \| native, 3e-7 \|\s+\| native, 1e-7 \|/)
+    expect(files.get('packages/backend-cpu/README.md')).toContain('| native | forward | add | 1e-7 |')
+    expect(files.get('packages/backend-webgl/README.md')).toContain('| native | forward | add | 3e-7 |')
+    expect((await run(['--backend', 'cpu', '--check'], [cell(), webgl])).code).toBe(0)
+    expect((await run(['--backend', 'cpu', '--json'], [])).said.map((text) => JSON.parse(text))).toEqual([
+      [cell()],
+    ])
+  })
+  it('writes nothing unless it is told to', async () => {
+    const { files } = await run(['--check', '--json'], [cell(), webgl], { how: 'fused' })
+    expect(files.get('docs/matrix.md')).toMatch(/\| add \| native, 1e-7 \|/)
+    expect(JSON.parse(files.get('docs/matrix.json') ?? '')).toEqual([cell(), webgl])
+  })
+  it.each([['--wirte'], ['--backend', 'gpu'], ['--backend'], ['cpu']])('refuses %s %s', async (...args) => {
+    await expect(run(args, [])).rejects.toThrow(/^matrix: .*\? Use .*cpu \| webgl/)
   })
 })

@@ -1,6 +1,5 @@
-// `pnpm matrix [--json] [--backend NAME]… [--write | --check]`: every op on every backend, forward and gradient: native, fused,
-// inlined or on the reference kernels, and the largest error against float64. --write puts it into docs/ and the backends'
-// READMEs; --check ends with exit code 1 when a cell is worse than what is written there, or what is written is no longer so.
+// `pnpm matrix`: runs the conformance cases on every backend, those of browsers in Chromium; matrix/command.ts says what
+// becomes of the results.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { cpu } from '@heed/backend-cpu'
@@ -8,8 +7,7 @@ import { type ConformanceResult, runConformance } from '@heed/conformance'
 import { createServer } from 'vite'
 import { launchChromium } from './chromium.js'
 import { root } from './gates/workspace.js'
-import { type Cell, cellsOf, stale, summary, table, worse } from './matrix/cells.js'
-import { outdated, pagesOf } from './matrix/pages.js'
+import { matrix } from './matrix/command.js'
 
 /** In Node, on the build that every engine has, so that errors are the same on every machine. */
 async function onCpu(): Promise<ConformanceResult[]> {
@@ -47,56 +45,19 @@ async function onWebgl(): Promise<ConformanceResult[]> {
   }
 }
 
-const makers: Readonly<Record<string, () => Promise<ConformanceResult[]>>> = { cpu: onCpu, webgl: onWebgl }
-const data = join(root, 'docs/matrix.json')
-const written = (): Cell[] => JSON.parse(readFileSync(data, 'utf8')) as Cell[]
-
-async function main(args: readonly string[]): Promise<void> {
-  const asked = args.flatMap((a, i) => (a === '--backend' ? [args[i + 1] ?? ''] : []))
-  const known = ['--json', '--write', '--check', '--backend', ...asked]
-  const odd = [...args.filter((a) => !known.includes(a)), ...asked.filter((name) => !(name in makers))]
-  if (odd.length > 0)
-    throw new Error(
-      `matrix: ${odd.join(', ')}? Use [--json] [--backend ${Object.keys(makers).join(' | ')}] [--write | --check]`,
-    )
-  const cells: Cell[] = []
-  for (const [name, run] of Object.entries(makers)) {
-    if (asked.length > 0 && !asked.includes(name)) continue
-    const started = performance.now()
-    cells.push(...cellsOf(name, await run()))
-    console.error(`${name}: ${((performance.now() - started) / 1000).toFixed(0)} s`)
-  }
-  if (args.includes('--json')) console.log(JSON.stringify(cells, null, 1))
-  else console.log([...table(cells), '', ...summary(cells)].join('\n'))
-  if (args.includes('--write')) write(cells)
-  if (args.includes('--check')) {
-    const before = written()
-    const bad = worse(before, cells, asked.length > 0 ? asked : undefined)
-    const old = [
-      ...stale(before, cells),
-      ...outdated(before).map((path) => `${path}: does not say what docs/matrix.json and the cases do`),
-    ]
-    for (const line of [...bad, ...old]) console.error(`✗ ${line}`)
-    if (bad.length > 0)
-      console.error('cells are worse than docs/matrix.json says; if that is meant: pnpm matrix --write')
-    else if (old.length > 0) console.error('what is written is no longer so: pnpm matrix --write')
-    if (bad.length + old.length > 0) process.exitCode = 1
-  }
-}
-
-/** A line a cell, so that differences read well. */
-const line = (c: Cell): string =>
-  `  { ${Object.entries(c)
-    .map(([name, value]) => `${JSON.stringify(name)}: ${JSON.stringify(value)}`)
-    .join(', ')} }`
-
-function write(cells: readonly Cell[]): void {
-  const all = [...written().filter((old) => !cells.some((c) => c.backend === old.backend)), ...cells]
-  writeFileSync(data, `[\n${all.map(line).join(',\n')}\n]\n`)
-  for (const [path, text] of pagesOf(all)) writeFileSync(join(root, path), text)
-}
-
-main(process.argv.slice(2)).catch((error: unknown) => {
-  console.error(error instanceof Error ? error.message : error)
-  process.exitCode = 1
-})
+const whole = (path: string): string => join(root, path)
+matrix(process.argv.slice(2), {
+  makers: { cpu: onCpu, webgl: onWebgl },
+  read: (path) => readFileSync(whole(path), 'utf8'),
+  write: (path, text) => writeFileSync(whole(path), text),
+  out: console.log,
+  err: console.error,
+}).then(
+  (code) => {
+    process.exitCode = code
+  },
+  (error: unknown) => {
+    console.error(error instanceof Error ? error.message : error)
+    process.exitCode = 1
+  },
+)

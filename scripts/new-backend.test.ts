@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { transform } from 'esbuild'
@@ -40,5 +41,15 @@ describe('a new backend', () => {
       expect(() => newBackend(name, read)).toThrow(/no package name/)
     for (const name of ['new', 'class', 'await', 'add', 'kernels', 'template', 'tensor'])
       expect(() => newBackend(name, read)).toThrow(`'${name}' means something else in the code; use another`)
+  })
+  it('takes one name', () => {
+    // none that a package could have: a mistake here must make no package
+    for (const names of [[], ['GPU', 'x']]) {
+      const { status, stderr } = spawnSync('node', ['scripts/new-backend.mjs', ...names], {
+        cwd: root,
+        encoding: 'utf8',
+      })
+      expect([status, stderr]).toEqual([1, 'usage: pnpm new-backend NAME\n'])
+    }
   })
 })
