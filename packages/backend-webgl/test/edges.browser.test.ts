@@ -167,7 +167,11 @@ describe('views', () => {
         ],
       ]
         .map((ranges) => t.softmax(t.slice(x, ranges as t.SliceRange[])))
-        .concat(t.softmax(t.transpose(x)), t.softmax(t.slice(x, [null, [null, null, -1]])))
+        .concat(
+          t.softmax(t.transpose(x)),
+          t.softmax(t.slice(x, [null, [null, null, -1]])),
+          t.softmax(t.broadcastTo(t.slice(x, [[0, 1]]), [8, 8])),
+        )
     }
     expectSmall(await errors(build), 1e-6)
   })

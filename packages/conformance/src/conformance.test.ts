@@ -250,26 +250,21 @@ describe('the contract', () => {
       backend,
     )
   }
+  /** Keeps what it is given. */
+  const keeping = (): Backend =>
+    compiled((run) => ({
+      run: (inputs) =>
+        run.run(
+          inputs,
+          inputs.map(() => false),
+        ),
+    }))
   const host = reference()
   const kept = new Map<DeviceBuffer, TypedArray>()
   let last: KernelCall['outputs'][number] | undefined
   it.each<[string, () => Backend, RegExp]>([
     ['frees what it uploaded', () => like({ free: () => {} }), /after freeing everything/],
-    [
-      'a donated state runs in constant memory',
-      () =>
-        like(
-          { free: () => {} },
-          compiled((run) => ({
-            run: (inputs) =>
-              run.run(
-                inputs,
-                inputs.map(() => false),
-              ),
-          })),
-        ),
-      /in 20 steps/,
-    ],
+    ['a donated state runs in constant memory', () => like({ free: () => {} }, keeping()), /in 20 steps/],
     [
       'uploads and downloads every dtype unchanged',
       () =>
@@ -331,6 +326,25 @@ describe('the contract', () => {
             ),
         })),
       /./,
+    ],
+    [
+      'a donated input may be written over, never another one',
+      () =>
+        broken('update', (run, call) => {
+          run(call)
+          const [cache] = call.inputs
+          const [{ data, offset, size }] = call.outputs
+          ;(cache.data as Float32Array).set(
+            (data as Float32Array).subarray(offset, offset + size),
+            cache.offset,
+          )
+        }),
+      /a cache that was not donated: got/,
+    ],
+    [
+      'a donated input may be written over, never another one',
+      () => like({ free: () => {} }, keeping()),
+      /bytesInUse went from .* in step 1/,
     ],
     [
       'donated inputs that others read, in any order and shape, give the right numbers',
