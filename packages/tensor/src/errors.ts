@@ -1,12 +1,14 @@
 /**
  * Errors of the graph. Each carries a marker symbol, so that `isHeedError` still works when two copies of a package
- * are installed, and a message of one line: where (scope path), which op, the offending shapes or dtypes, the fix.
+ * are installed, a name that survives minifiers, and a message of one line: where (scope path), which op, the offending
+ * shapes or dtypes, the fix.
  */
 
 const MARK = Symbol.for('heed.error')
 
 /** Base of every error that Heed throws on purpose. */
 export class HeedError extends Error {
+  static override readonly name: string = 'HeedError'
   readonly [MARK] = true
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
@@ -14,19 +16,33 @@ export class HeedError extends Error {
   }
 }
 /** Shapes do not fit the op. */
-export class ShapeError extends HeedError {}
+export class ShapeError extends HeedError {
+  static override readonly name: string = 'ShapeError'
+}
 /** A dtype the op does not take; there is no promotion, `cast` first. */
-export class DTypeError extends HeedError {}
+export class DTypeError extends HeedError {
+  static override readonly name: string = 'DTypeError'
+}
 /** A backend refuses an op and `strict` forbids running it elsewhere. */
-export class UnsupportedOpError extends HeedError {}
+export class UnsupportedOpError extends HeedError {
+  static override readonly name: string = 'UnsupportedOpError'
+}
 /** A backend failed, is missing, disposed, out of memory, or was handed a foreign tensor. */
-export class BackendError extends HeedError {}
+export class BackendError extends HeedError {
+  static override readonly name: string = 'BackendError'
+}
 /** A tap name, `keep` or `edit` that is unknown, never fired, or returned something of the wrong shape. */
-export class TapError extends HeedError {}
+export class TapError extends HeedError {
+  static override readonly name: string = 'TapError'
+}
 /** A gradient that does not exist: the loss is not a scalar, or a tensor does not reach it. */
-export class GradError extends HeedError {}
+export class GradError extends HeedError {
+  static override readonly name: string = 'GradError'
+}
 /** A value that a kernel cannot honour: an id out of range, a full cache, an option nobody knows. */
-export class ValueError extends HeedError {}
+export class ValueError extends HeedError {
+  static override readonly name: string = 'ValueError'
+}
 
 /** True for errors of any Heed package, also across two installed copies. */
 export function isHeedError(error: unknown): error is HeedError {
