@@ -1,8 +1,9 @@
 /** Positions that are added to the embeddings: learned rows, or Vaswani's sines. Slots of a model, beside `embed`. */
 
-import { checkOptions, checkSizes, type Init, type Module, module, normal, param } from '@heed/nn'
+import { checkSizes, type Init, type Module, module, normal, param } from '@heed/nn'
 import {
   type Context,
+  checkOptions,
   dynamicSlice,
   expandDims,
   sliceAxis,

@@ -3,8 +3,8 @@
  * the norms are; it knows nothing of masks, positions or heads.
  */
 
-import { checkOptions, dropout, type Layer, type Module, module } from '@heed/nn'
-import { add, type Context, type Tensor, tap, ValueError } from '@heed/tensor'
+import { dropout, type Layer, type Module, module } from '@heed/nn'
+import { add, type Context, checkOptions, type Tensor, tap, ValueError } from '@heed/tensor'
 
 export interface BlockSlots {
   /** Makes a norm over dModel; called once per norm of the block. */

@@ -3,8 +3,9 @@
  * runs the same plan; what lies beyond the filled part is hidden by the mask, not cut off.
  */
 
-import { checkOptions, checkSizes } from '@heed/nn'
+import { checkSizes } from '@heed/nn'
 import {
+  checkOptions,
   detach,
   type KeyValueCache,
   type Report,

@@ -3,10 +3,10 @@
  * merge exactly (the online softmax of Milakov & Gimelshein 2018, which flash attention is built on).
  */
 
-import { checkOptions } from '@heed/nn'
 import {
   add,
   broadcastTo,
+  checkOptions,
   div,
   equal,
   exp,

@@ -3,9 +3,9 @@
  * is a recurrent network whose state is a matrix.
  */
 
-import { checkOptions } from '@heed/nn'
 import {
   add,
+  checkOptions,
   div,
   elu,
   matmul,

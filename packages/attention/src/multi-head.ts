@@ -4,7 +4,6 @@
  */
 
 import {
-  checkOptions,
   checkSizes,
   type Init,
   type Layer,
@@ -20,6 +19,7 @@ import {
   attention as attentionOp,
   broadcastTo,
   type Context,
+  checkOptions,
   concat,
   currentPath,
   full,

@@ -3,8 +3,8 @@
  * position 4095 a float32 table is off by 1e-4.
  */
 
-import { checkOptions } from '@heed/nn'
 import {
+  checkOptions,
   dynamicSlice,
   expandDims,
   type RopeLayout,

@@ -1,10 +1,11 @@
 /** Positions that add to the scores: ALiBi's slopes and T5's learned buckets. They depend on distances only. */
 
-import { checkOptions, checkSizes, type Init, module, normal, param } from '@heed/nn'
+import { checkSizes, type Init, module, normal, param } from '@heed/nn'
 import {
   abs,
   add,
   cast,
+  checkOptions,
   clamp,
   iota,
   mul,

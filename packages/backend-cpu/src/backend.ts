@@ -4,6 +4,7 @@
  */
 import {
   type Backend,
+  checkOptions,
   type DType,
   type KernelTable,
   kernelBackend,
@@ -11,7 +12,6 @@ import {
   type Region,
   referenceKernels,
   type TypedArray,
-  ValueError,
 } from '@heed/tensor'
 import { attentionEntries } from './attention.js'
 import { Chains } from './chain.js'
@@ -92,8 +92,6 @@ function executorMemory(kernels: Kernels, panels: Panels): Memory {
   }
 }
 
-const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
-
 /**
  * The CPU backend: WebAssembly SIMD, float32, all cores unless `threads` says otherwise; results do not depend on how many. Products,
  * attention, what goes row by row or element by element and loops over LSTM and GRU cells run on WASM kernels, forward and backward;
@@ -103,9 +101,7 @@ const KNOWN = ['wasm', 'build', 'maxBytes', 'threads']
  * unknown option
  */
 export async function cpu(options: CpuOptions = {}): Promise<CpuBackend> {
-  for (const name of Object.keys(options))
-    if (!KNOWN.includes(name))
-      throw new ValueError(`cpu: unknown option '${name}'; known: ${KNOWN.join(', ')}`)
+  checkOptions('cpu', options, ['threads', 'build', 'wasm', 'maxBytes'])
   const kernels = await instantiate(options)
   const panels = new Panels(kernels)
   const products = new Products(kernels, panels)

@@ -2,6 +2,7 @@
 import {
   type Backend,
   BackendError,
+  checkOptions,
   type DeviceBuffer,
   type DType,
   type Executable,
@@ -58,7 +59,6 @@ export class WebglBuffer implements DeviceBuffer {
   }
 }
 
-const KNOWN = ['precision', 'maxTextureSize']
 /** Bytes of one texture in Chromium's software rendering: a GiB ends its GPU process, and WebGL for the page with it. */
 const SWIFTSHADER = 2 ** 30 - 1
 const devices = new WeakMap<object, Device>()
@@ -144,9 +144,7 @@ const NUMBER = { shape: [], dtype: 'f32' } as const
  * @throws BackendError without TensorFlow.js, without WebGL2, or without float32 textures; ValueError for an unknown option
  */
 export async function webgl(options: WebglOptions = {}): Promise<WebglBackend> {
-  for (const name of Object.keys(options))
-    if (!KNOWN.includes(name))
-      throw new ValueError(`webgl: unknown option '${name}'; known: ${KNOWN.join(', ')}`)
+  checkOptions('webgl', options, ['precision', 'maxTextureSize'])
   const precision: Precision = options.precision ?? 'f32'
   if (precision !== 'f32' && precision !== 'f16')
     throw new ValueError(`webgl: precision '${precision as string}' is unknown; use 'f32' or 'f16'`)

@@ -1,6 +1,7 @@
 /** Tensors of TensorFlow.js and back. Where both sides compute in one context, numbers never leave the GPU. */
 import {
   type Backend,
+  checkOptions,
   type DType,
   DTypeError,
   type Graph,
@@ -67,6 +68,7 @@ function runOne(device: Device, op: string, from: Spec, to: Spec, texture: Textu
  * @throws DTypeError for complex64 and string, ValueError for a tensor that was disposed, or what is none
  */
 export async function fromTfjs(x: TfjsTensor, options: ExchangeOptions = {}): Promise<Tensor> {
+  checkOptions('fromTfjs', options, ['backend'])
   if (typeof x?.dataToGPU !== 'function')
     throw new ValueError('fromTfjs: expected a tensor of TensorFlow.js; for arrays there is tensor()')
   if (x.isDisposed) throw new ValueError('fromTfjs: the tensor was disposed; hand it over before')
@@ -138,6 +140,7 @@ function onThisContext(x: TfjsTensor, device: Device): { texture: Texture; dispo
  * @throws DTypeError for dtypes that tfjs lacks, ValueError where tf is not its module
  */
 export async function toTfjs<T>(x: Tensor, tf: TfjsModule<T>, options: ExchangeOptions = {}): Promise<T> {
+  checkOptions('toTfjs', options, ['backend'])
   if (typeof tf?.backend !== 'function' || typeof tf.tensor !== 'function')
     throw new ValueError('toTfjs: pass the module of TensorFlow.js: toTfjs(x, tf)')
   const name = Object.keys(DTYPES).find((n) => DTYPES[n] === x.dtype)

@@ -481,6 +481,10 @@ describe('precision', () => {
 describe('bad input', () => {
   it('unknown options and values', async () => {
     await expect(webgl({ presicion: 'f16' } as WebglOptions)).rejects.toThrow(ValueError)
+    await expect(webgl('f16' as WebglOptions)).rejects.toThrow(
+      "webgl: option 'f16' is unknown; use one of precision, maxTextureSize",
+    )
+    await expect(webgl(null as unknown as WebglOptions)).rejects.toThrow(/option 'null' is unknown/)
     await expect(webgl({ precision: 'f64' } as unknown as WebglOptions)).rejects.toThrow(/use 'f32' or 'f16'/)
     await expect(webgl({ maxTextureSize: 0 })).rejects.toThrow(/at least 4/)
   })

@@ -180,6 +180,12 @@ describe('handing over', () => {
     await expect(toTfjs(ours, tf)).rejects.toThrow(/was released/)
     await expect(fromTfjs([1, 2] as unknown as tf.Tensor)).rejects.toThrow(/for arrays there is tensor\(\)/)
     await expect(fromTfjs(undefined as unknown as tf.Tensor)).rejects.toThrow(ValueError)
+    await expect(toTfjs(t.ones([2]), tf, { backnd: backend } as never)).rejects.toThrow(
+      /option 'backnd' is unknown/,
+    )
+    await expect(fromTfjs(tf.scalar(1), { backnd: backend } as never)).rejects.toThrow(
+      /option 'backnd' is unknown/,
+    )
     await expect(toTfjs(t.ones([2]), {} as typeof tf)).rejects.toThrow(/pass the module of TensorFlow.js/)
     const gone = await webgl()
     gone.dispose()

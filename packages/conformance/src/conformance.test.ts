@@ -40,7 +40,7 @@ describe('the list of cases', () => {
     const ops = new Set(cases.map((c) => c.op))
     // what makes or reads tensors on the host, runs, looks, or makes functions of what has a case
     const others =
-      `activation alias allOps bf16ToF32 broadcastShapes broadcastStrides canonicalTap compileEdit composite constant countNodes
+      `activation alias allOps bf16ToF32 broadcastShapes broadcastStrides canonicalTap checkOptions compileEdit composite constant countNodes
       currentPath deferred detach fromBF16 fromF16 getBackend globPattern grad hasBackend hasParts hostMemory isContiguous
       isHeedError kernelBackend nearestNames normalizeAxes normalizeAxis packedParts parameters pick planCount printGraph
       quantizeWeight realize recordCreationSites reference release reshapeStrides scope setBackend setParameters showShape sizeOf

@@ -10,7 +10,7 @@ export {
 } from './layers.js'
 export { type GatedMlp, gatedMlp, type Mlp, type MlpOptions, mlp } from './mlp.js'
 export { type Layer, type Module, module } from './module.js'
-export { checkOptions, checkSizes } from './options.js'
+export { checkSizes } from './options.js'
 export {
   constantInit,
   type Init,

@@ -1,5 +1,6 @@
 /** The plain layers: linear, embedding, norms, dropout. Each is a module of parameters around one op of the tensor. */
 import {
+  checkOptions,
   currentPath,
   dropout as dropoutOp,
   embedding as embeddingOp,
@@ -11,7 +12,7 @@ import {
   tap,
 } from '@heed/tensor'
 import { type Module, module } from './module.js'
-import { checkOptions, checkSizes } from './options.js'
+import { checkSizes } from './options.js'
 import { type Init, normal, onesInit, param, xavierUniform, zerosInit } from './param.js'
 
 export interface LinearOptions {

@@ -1,7 +1,7 @@
 /** Feed-forward layers of transformer blocks. They tap `mlp_pre` and `mlp_post`; the block taps `mlp_out`. */
-import { type ActivationName, activation, linear, mul, type Tensor, tap } from '@heed/tensor'
+import { type ActivationName, activation, checkOptions, linear, mul, type Tensor, tap } from '@heed/tensor'
 import { type Module, module } from './module.js'
-import { checkOptions, checkSizes } from './options.js'
+import { checkSizes } from './options.js'
 import { type Init, param, xavierUniform, zerosInit } from './param.js'
 
 export interface MlpOptions {

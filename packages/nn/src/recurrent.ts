@@ -5,6 +5,7 @@
 import {
   add,
   broadcastTo,
+  checkOptions,
   concat,
   iota,
   less,
@@ -28,7 +29,7 @@ import {
   zeros,
 } from '@heed/tensor'
 import { type Module, module } from './module.js'
-import { checkOptions, checkSizes } from './options.js'
+import { checkSizes } from './options.js'
 import { type Init, param, uniform } from './param.js'
 
 /** Weights of one cell, [in, out], gates side by side: rnn 1, gru 3 (r, z, n), lstm 4 (i, f, g, o). */

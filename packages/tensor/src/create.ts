@@ -1,6 +1,6 @@
 /** Tensors from data. Arrays are held as they are given: do not change them afterwards. */
-import { type DType, fromBF16, type TypedArray } from './dtype.js'
-import { DTypeError, ShapeError, showShape } from './errors.js'
+import { type DType, dtypes, fromBF16, type TypedArray } from './dtype.js'
+import { checkOptions, DTypeError, ShapeError, showShape } from './errors.js'
 import { leaf, type Tensor } from './graph.js'
 import { type Shape, sizeOf } from './shape.js'
 
@@ -28,7 +28,9 @@ const natural = (data: TypedArray): DType => {
  * @throws ShapeError for ragged arrays or a shape of another size.
  */
 export function tensor(data: NestedArray | TypedArray, options: TensorOptions | Shape = {}): Tensor {
-  const { shape, dtype } = isShape(options) ? ({ shape: options } as TensorOptions) : options
+  const given = Array.isArray(options) ? { shape: options } : options
+  checkOptions('tensor', given, ['shape', 'dtype'])
+  const { shape, dtype } = given as TensorOptions
   if (ArrayBuffer.isView(data)) {
     const flat = data as TypedArray
     const target = shape ?? [flat.length]
@@ -61,8 +63,6 @@ export function tensor(data: NestedArray | TypedArray, options: TensorOptions | 
     ),
   )
 }
-
-const isShape = (o: TensorOptions | Shape): o is Shape => Array.isArray(o)
 
 function flatten(
   data: NestedArray,
@@ -111,6 +111,8 @@ function converted(data: TypedArray, dtype: DType): TypedArray {
       return data instanceof BigInt64Array
         ? data
         : BigInt64Array.from(data as Int32Array, (v) => BigInt(Math.trunc(Number(v))))
+    default:
+      throw new DTypeError(`tensor: dtype '${dtype}' is unknown; use one of ${dtypes.join(', ')}`)
   }
 }
 

@@ -4,7 +4,7 @@
  */
 
 import { tensor } from './create.js'
-import { ShapeError, showShape, TapError } from './errors.js'
+import { checkOptions, ShapeError, showShape, TapError } from './errors.js'
 import type { Tensor } from './graph.js'
 import { add, equal, logicalAnd, logicalOr, mul, sub, where } from './ops/elementwise.js'
 import { sum } from './ops/reduce.js'
@@ -29,14 +29,11 @@ export interface JsonEdit {
   readonly key?: number | readonly number[]
 }
 
-const FIELDS = ['at', 'op', 'value', 'head', 'pos', 'key']
 const OPS = ['scale', 'add', 'set', 'project']
 
 /** Compiles one edit; the selection is checked when the tap fires. */
 export function compileEdit(edit: JsonEdit): EditFn {
-  for (const field of Object.keys(edit))
-    if (!FIELDS.includes(field))
-      throw new TapError(`edit at ${edit.at}: unknown field '${field}'; fields are ${FIELDS.join(', ')}`)
+  checkOptions(`edit at ${edit.at}`, edit, ['at', 'op', 'value', 'head', 'pos', 'key'])
   if (typeof edit.at !== 'string')
     throw new TapError(`edit: 'at' is missing; name a tap, as in { at: 'blocks.0.attn.z', … }`)
   if (!OPS.includes(edit.op))

@@ -44,10 +44,20 @@ export class ValueError extends HeedError {
   static override readonly name: string = 'ValueError'
 }
 
+/** Options are checked by name: one that nobody knows is a typo, not a wish. */
+export function checkOptions(what: string, options: unknown, known: readonly string[]): void {
+  for (const name of Object(options) === options ? Object.keys(options as object) : [options])
+    if (!known.includes(name as string))
+      throw new ValueError(`${what}: option '${name}' is unknown; use one of ${known.join(', ')}`)
+}
+
 /** True for errors of any Heed package, also across two installed copies. */
 export function isHeedError(error: unknown): error is HeedError {
-  return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[MARK] === true
+  return (error as Partial<HeedError> | null | undefined)?.[MARK] === true
 }
+
+/** What a value is, where it is not what was expected. */
+export const kindOf = (x: unknown): unknown => (x instanceof Promise ? 'a promise; await it' : x && typeof x)
 
 /** `[2, 3]`: how shapes read in messages. */
 export function showShape(shape: readonly number[]): string {
@@ -56,10 +66,10 @@ export function showShape(shape: readonly number[]): string {
 
 /** The names nearest to `name` by edit distance, for "did you mean". */
 export function nearestNames(name: string, candidates: Iterable<string>, count = 3): string[] {
-  const scored: { distance: number; candidate: string }[] = []
-  for (const candidate of candidates) scored.push({ distance: editDistance(name, candidate), candidate })
-  scored.sort((a, b) => a.distance - b.distance)
-  return scored.slice(0, count).map((s) => s.candidate)
+  return Array.from(candidates, (candidate) => ({ candidate, distance: editDistance(name, candidate) }))
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, count)
+    .map((s) => s.candidate)
 }
 
 function editDistance(a: string, b: string): number {

@@ -3,7 +3,7 @@
  * no memory and no `await` live here; running a graph is `realize`'s work, differentiating it is `grad`'s.
  */
 import type { DType, TypedArray } from './dtype.js'
-import { HeedError, ShapeError, showShape } from './errors.js'
+import { DTypeError, HeedError, kindOf, ShapeError, showShape } from './errors.js'
 import type { Shape } from './shape.js'
 
 /** What is known of a tensor before anything runs. */
@@ -125,9 +125,13 @@ export class Node {
 const isMany = (specs: Spec | readonly Spec[]): specs is readonly Spec[] => Array.isArray(specs)
 
 const MARK = Symbol.for('heed.tensor')
-/** A tensor made by another copy of this package: it looks right and shares nothing with ours. */
-export function isForeignTensor(x: unknown): boolean {
-  return typeof x === 'object' && x !== null && MARK in x && !(x instanceof Tensor)
+/** The error for what stands where a tensor should. One made by another copy of this package looks right and shares nothing. */
+export function notTensor(x: unknown): HeedError {
+  return (x as Partial<Tensor> | null | undefined)?.[MARK]
+    ? new HeedError(
+        'this tensor belongs to a second copy of @heed/tensor; find it with `npm ls @heed/tensor` and keep one version',
+      )
+    : new DTypeError(`expected a tensor or a number, got ${kindOf(x)}`)
 }
 
 /**
@@ -257,6 +261,7 @@ export function scope<R>(name: string, f: () => R): R {
 /** Builds a node; shape and dtype errors name scope, op and input shapes. */
 export function build(op: Op, inputs: readonly Tensor[], attrs: Attrs = NO_ATTRS): Node {
   let specs: Spec | readonly Spec[]
+  for (const x of inputs) if (!(x instanceof Tensor)) throw notTensor(x)
   try {
     specs = op.infer(inputs, attrs)
   } catch (error) {

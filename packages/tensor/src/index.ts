@@ -15,6 +15,7 @@ export {
 export { compileEdit, type JsonEdit } from './edits.js'
 export {
   BackendError,
+  checkOptions,
   DTypeError,
   GradError,
   HeedError,
@@ -237,6 +238,7 @@ export {
 } from './ops/shape.js'
 export { countNodes, printGraph } from './print.js'
 export {
+  type Candidate,
   getBackend,
   hasBackend,
   type Picked,

@@ -13,7 +13,7 @@ import { softmax } from './ops/normalize.js'
 import { sum } from './ops/reduce.js'
 import { scan } from './ops/scan.js'
 import { broadcastTo, iota, pad, reshape, zeros } from './ops/shape.js'
-import { pick, planCount, realize, release, tensorOf } from './realize.js'
+import { pick, planCount, realize, release, setBackend, tensorOf } from './realize.js'
 import { reference, referenceKernels } from './reference/index.js'
 import { hostMemory } from './reference/memory.js'
 
@@ -465,6 +465,27 @@ describe('pick', () => {
       'pick: every backend refused: one; two',
     )
   })
+  it('makes a candidate that is a function only where all before it refused', async () => {
+    const made: string[] = []
+    const maker =
+      (name: string, fails = false) =>
+      (): Promise<Backend> => {
+        made.push(name)
+        return fails ? Promise.reject(new BackendError(`no ${name}`)) : Promise.resolve(reference())
+      }
+    const picked = await pick([maker('a', true), maker('b'), maker('c')])
+    expect(made).toEqual(['a', 'b'])
+    expect(picked.refused).toEqual([{ index: 0, reason: 'no a' }])
+    await realize([neg(small())], { backend: picked })
+  })
+  it('refuses what is no backend, and takes the next', async () => {
+    const picked = await pick(['webgl' as never, undefined as never, () => reference()])
+    expect(picked.name).toBe('reference')
+    expect(picked.refused.map((r) => r.reason)).toEqual([
+      'pick: expected a backend of spec 1 (await cpu(), in matching versions), got string',
+      'pick: expected a backend of spec 1 (await cpu(), in matching versions), got undefined',
+    ])
+  })
   it('keeps reasons that are no errors of ours, also where every backend refuses', async () => {
     const odd = () => [Promise.reject(new TypeError('x is not a function')), Promise.reject('asleep')]
     const picked = await pick([...odd(), reference()])
@@ -476,6 +497,29 @@ describe('pick', () => {
     expect(failure).toBeInstanceOf(BackendError)
     expect((failure as Error).message).toBe('pick: every backend refused: x is not a function; asleep')
     await expect(pick([])).rejects.toThrow('pick: every backend refused: none was given')
+  })
+})
+
+describe('what is no backend', () => {
+  const cpu = async () => reference()
+  it.each([
+    ['a promise', cpu(), 'a promise; await it'],
+    ['the function that makes one', cpu, 'function'],
+    ['a name', 'cpu', 'string'],
+    ['nothing', undefined, 'undefined'],
+    ['one of another version', { ...reference(), spec: 2 }, 'reference'],
+  ])('is refused with what it is: %s', async (_, given, got) => {
+    const message = `expected a backend of spec 1 (await cpu(), in matching versions), got ${got}`
+    expect(() => setBackend(given as never)).toThrow(new BackendError(`setBackend: ${message}`))
+    if (given !== undefined)
+      await expect(realize([neg(small())], { backend: given as never })).rejects.toThrow(
+        new BackendError(`realize: ${message}`),
+      )
+  })
+  it('and an option of realize that nobody knows', async () => {
+    await expect(realize([neg(small())], { strikt: true } as never)).rejects.toThrow(
+      "realize: option 'strikt' is unknown; use one of backend, strict, donate",
+    )
   })
 })
 

@@ -5,7 +5,7 @@
  */
 import type { Backend, DeviceBuffer, Executable, Graph, GraphNode, Ref, Report } from './backend.js'
 import type { TypedArray } from './dtype.js'
-import { BackendError, HeedError, UnsupportedOpError, ValueError } from './errors.js'
+import { BackendError, checkOptions, HeedError, kindOf, UnsupportedOpError, ValueError } from './errors.js'
 import {
   constantOf,
   constOp,
@@ -37,11 +37,15 @@ let fallback: Backend | null = null
 
 /** The backend of every `realize` that names none; null goes back to the reference kernels. */
 export function setBackend(backend: Backend | null): void {
-  if (backend !== null && backend.spec !== 1)
-    throw new BackendError(
-      `setBackend: backend '${(backend as Backend).name}' has spec ${(backend as Backend).spec}, this version runs spec 1; install matching versions`,
-    )
+  if (backend !== null) requireBackend('setBackend', backend)
   defaultBackend = backend
+}
+function requireBackend(what: string, backend: Backend): Backend {
+  const given = backend as Partial<Backend> | undefined
+  if (given?.spec === 1) return backend
+  throw new BackendError(
+    `${what}: expected a backend of spec 1 (await cpu(), in matching versions), got ${given?.spec ? given.name : kindOf(given)}`,
+  )
 }
 /** The backend in force; without one, the reference kernels and one notice on the console. */
 export function getBackend(): Backend {
@@ -66,17 +70,23 @@ function referenceFallback(): Backend {
 export type Picked = Backend & {
   readonly refused: readonly { readonly index: number; readonly reason: string }[]
 }
-/** The first candidate that can be made; `refused` lists the others with their reasons. */
-export async function pick(candidates: readonly (Promise<Backend> | Backend)[]): Promise<Picked> {
+/** A backend, the promise of one, or what makes one: that is called only where all before it refused. */
+export type Candidate = Backend | Promise<Backend> | (() => Backend | Promise<Backend>)
+/** The first candidate that can be made; `refused` lists those before it with their reasons. */
+export async function pick(candidates: readonly Candidate[]): Promise<Picked> {
   const refused: { index: number; reason: string }[] = []
   const settled = await Promise.allSettled(candidates)
-  for (const [index, r] of settled.entries()) {
-    if (r.status === 'fulfilled') {
-      for (const other of settled.slice(index + 1))
-        if (other.status === 'fulfilled' && other.value !== r.value) other.value.dispose()
-      return Object.assign(Object.create(r.value) as Backend, { refused })
+  for (const [index, c] of candidates.entries()) {
+    try {
+      const made = requireBackend('pick', await (typeof c === 'function' ? c() : c))
+      for (const r of settled.slice(index + 1)) {
+        const { value } = r as { value?: Partial<Backend> }
+        if (value !== made) value?.dispose?.()
+      }
+      return Object.assign(Object.create(made) as Backend, { refused })
+    } catch (error) {
+      refused.push({ index, reason: error instanceof Error ? error.message : String(error) })
     }
-    refused.push({ index, reason: r.reason instanceof Error ? r.reason.message : String(r.reason) })
   }
   throw new BackendError(
     `pick: every backend refused: ${refused.map((r) => r.reason).join('; ') || 'none was given'}`,
@@ -85,7 +95,7 @@ export async function pick(candidates: readonly (Promise<Backend> | Backend)[]):
 
 interface Check {
   readonly leaf: number
-  readonly kind: 'index' | 'offset'
+  /** The greatest value that is allowed. */
   readonly limit: number
   readonly path: string
   readonly op: string
@@ -146,7 +156,8 @@ const BYTES_PER_TURN = 2 ** 28
 
 /** Computes tensors in one run; afterwards they have values. Returns what ran where. */
 export async function realize(tensors: readonly Tensor[], options: RealizeOptions = {}): Promise<Report> {
-  const backend = options.backend ?? getBackend()
+  checkOptions('realize', options, ['backend', 'strict', 'donate'])
+  const backend = options.backend ? requireBackend('realize', options.backend) : getBackend()
   const cache = cacheOf(backend)
   let report: Report
   if (cache.queue)
@@ -649,23 +660,21 @@ function checksOf(graph: Graph, bindings: readonly number[]): Check[] {
   for (const n of graph.nodes) {
     const { op, path, from } = n
     const axis = n.attrs.axis as number
-    if (op === 'take') add(n.inputs[1], { kind: 'index', limit: from[0].shape[axis], path, op })
-    else if (op === 'update')
-      add(n.inputs[2], { kind: 'offset', limit: from[0].shape[axis] - from[1].shape[axis], path, op })
+    if (op === 'take') add(n.inputs[1], { limit: from[0].shape[axis] - 1, path, op })
+    else if (op === 'update') add(n.inputs[2], { limit: from[0].shape[axis] - from[1].shape[axis], path, op })
   }
   return checks
 }
 
 function check(c: Check, host: TypedArray): void {
-  const where = c.path ? `${c.path}: ` : ''
   for (let i = 0; i < host.length; i++) {
     const v = Number(host[i])
-    if (c.kind === 'index' && !(v >= 0 && v < c.limit))
-      throw new ValueError(`${where}${c.op}: id ${v} is outside 0..${c.limit - 1}`)
-    if (c.kind === 'offset' && !(v >= 0 && v <= c.limit))
-      throw new ValueError(
-        `${where}${c.op}: the cache is full: offset ${v} is beyond ${c.limit}; make a cache of more positions`,
-      )
+    if (v >= 0 && v <= c.limit) continue
+    const what =
+      c.op === 'take'
+        ? `id ${v} is outside 0..${c.limit}`
+        : `the cache is full: offset ${v} is beyond ${c.limit}; make a cache of more positions`
+    throw new ValueError(`${c.path ? `${c.path}: ` : ''}${c.op}: ${what}`)
   }
 }
 

@@ -151,7 +151,9 @@ describe('keep and get', () => {
     expect(() => run.get('blocks.0.attn.pattern', { head: 2 })).toThrow('head 2 of 2; they run from 0 to 1')
     // @ts-expect-error a block has no 'resid_past'
     expect(() => run.get('blocks.0.resid_past')).toThrow('nearest: blocks.0.resid_post')
-    await expect(trace(model, x, { kep: [] } as never)).rejects.toThrow("unknown option 'kep'")
+    await expect(trace(model, x, { kep: [] } as never)).rejects.toThrow(
+      "option 'kep' is unknown; use one of keep, edit",
+    )
   })
 })
 
@@ -336,7 +338,7 @@ describe('edits', () => {
       "op 'scael' is unknown; use scale, add, set, project",
     )
     await expect(edit([{ at: 'blocks.0.resid_pre', op: 'scale', value: 0, heads: 1 }])).rejects.toThrow(
-      "unknown field 'heads'",
+      "option 'heads' is unknown",
     )
     await expect(edit([{ at: 'blocks.0.resid_pre', op: 'set', value: [1, 2] }])).rejects.toThrow(
       'value has 2 numbers, the last axis of [1, 5, 16] has 16',
@@ -408,7 +410,7 @@ describe('where a run runs', () => {
 it('says what was meant by natural slips', async () => {
   const run = await trace(model, x)
   expect(() => run.get('blocks.1.attn.pattern', { heads: 1 } as never)).toThrow(
-    "get('blocks.1.attn.pattern'): 'heads' is unknown; use head, query",
+    "get('blocks.1.attn.pattern'): option 'heads' is unknown; use one of head, query",
   )
   expect(() => grad(sum(run.get('logits')), ['blocks.1.attn.z' as never])).toThrow(
     "grad: 'blocks.1.attn.z' is no tensor; pass values, such as run.get('blocks.1.attn.z')",

@@ -4,7 +4,7 @@
  */
 import type { Report } from './backend.js'
 import { compileEdit, type JsonEdit } from './edits.js'
-import { ShapeError, showShape, TapError } from './errors.js'
+import { checkOptions, ShapeError, showShape, TapError } from './errors.js'
 import { constantOf, type Node, Tensor } from './graph.js'
 import { type Check, canonicalTap, type TapGlob } from './names.js'
 import { bodyOf } from './ops/define.js'
@@ -71,9 +71,7 @@ export class Run<I = unknown> {
    */
   get<const S extends string>(name: Check<S>, look?: Look): Tensor {
     const full = canonicalTap(name)
-    for (const key of Object.keys(look ?? {}))
-      if (key !== 'head' && key !== 'query')
-        throw new TapError(`get('${name}'): '${key}' is unknown; use head, query`)
+    if (look) checkOptions(`get('${name}')`, look, ['head', 'query'])
     const plain = this.context.taps.get(full)
     if (plain) return look ? marked(cutTap(plain, full, look), full) : plain
     const room = this.context.rooms.get(full)
@@ -111,9 +109,7 @@ export function traceLazy<I>(model: Callable<I>, input: I, options: Omit<TraceOp
 }
 
 function build<I>(model: Callable<I>, input: I, options: TraceOptions): Run<I> {
-  for (const key of Object.keys(options))
-    if (key !== 'keep' && key !== 'edit')
-      throw new TapError(`trace: unknown option '${key}'; options are keep and edit`)
+  checkOptions('trace', options, ['keep', 'edit'])
   const entries = editEntries(options.edit)
   const context = new TapContext(
     entries.map(([glob, apply]) => ({ glob, apply, pattern: globPattern(canonicalTap(glob)) })),

@@ -2,7 +2,7 @@
  * Attention as one node. Its body is the textbook formula and the specification; a backend claims the node with a
  * fused kernel of O(T) memory. `scores` and `pattern` are its room: kept, they are lazy expressions over q and k.
  */
-import { DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
+import { checkOptions, DTypeError, ShapeError, showShape } from '../errors.js'
 import { type Attrs, constant, type Spec, type Tensor } from '../graph.js'
 import { composite, type Operand } from './define.js'
 import {
@@ -217,7 +217,7 @@ export interface AttentionResult {
  * broadcast. A row where nothing is allowed gives zeros. Taps `scores` and `pattern` [batch, head, query, key].
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOptions = {}): AttentionResult {
-  const known = [
+  checkOptions('attention', options, [
     'scale',
     'causal',
     'offset',
@@ -229,10 +229,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, options: AttentionOpt
     'mask',
     'bias',
     'sink',
-  ]
-  for (const name of Object.keys(options))
-    if (!known.includes(name))
-      throw new ValueError(`attention: option '${name}' is unknown; use one of ${known.join(', ')}`)
+  ])
   const batch = Math.max(
     ...[q, k, v].map((t) => t.shape[0] ?? 1),
     ...[options.mask, options.bias].map((t) => (t?.rank === 4 ? t.shape[0] : 1)),

@@ -3,7 +3,7 @@
  * be claimed by a fused kernel. A composite's gradient is again a composite, so every order of gradient exists.
  */
 import { isCompute } from '../dtype.js'
-import { DTypeError, HeedError } from '../errors.js'
+import { DTypeError } from '../errors.js'
 import {
   type Attrs,
   alias,
@@ -13,10 +13,10 @@ import {
   currentPath,
   defineOp,
   type InnerTap,
-  isForeignTensor,
   leaf,
   NO_ATTRS,
   type Node,
+  notTensor,
   type Op,
   type Room,
   type Spec,
@@ -36,13 +36,7 @@ export function primitive(name: PrimitiveName, row: Omit<Op, 'name' | 'code' | '
 export function lift(x: Operand | boolean, like?: Operand | boolean): Tensor {
   if (x instanceof Tensor) return x
   if (typeof x === 'boolean') return constant(x ? 1 : 0, 'bool')
-  if (typeof x !== 'number') {
-    if (isForeignTensor(x))
-      throw new HeedError(
-        'this tensor belongs to a second copy of @heed/tensor; find it with `npm ls @heed/tensor` and keep one version',
-      )
-    throw new DTypeError(`expected a tensor or a number, got ${x === null ? 'null' : typeof x}`)
-  }
+  if (typeof x !== 'number') throw notTensor(x)
   const dtype = like instanceof Tensor ? like.dtype : 'f32'
   if (dtype === 'i32' && (x | 0) !== x)
     throw new DTypeError(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { tensor } from '../create.js'
-import { DTypeError, isHeedError, nearestNames, ShapeError, ValueError } from '../errors.js'
+import { DTypeError, HeedError, isHeedError, nearestNames, ShapeError, ValueError } from '../errors.js'
 import { scope, type Tensor } from '../graph.js'
 import { activation, gelu } from './activation.js'
 import { type AttentionOptions, attention } from './attention.js'
@@ -9,9 +9,9 @@ import { add, cast, exp, less, mul, where } from './elementwise.js'
 import { dynamicSlice, embedding, gather, scatterAdd, take, update } from './indexing.js'
 import { crossEntropy, mse } from './loss.js'
 import { linear, matmul } from './matmul.js'
-import { batchNorm, layerNorm, rmsNorm } from './normalize.js'
+import { batchNorm, layerNorm, logSoftmax, rmsNorm, softmax } from './normalize.js'
 import { dropout, randomKey, randomUniform } from './random.js'
-import { argMax, mean, sum, topK } from './reduce.js'
+import { argMax, logSumExp, mean, sum, topK } from './reduce.js'
 import { rope } from './rope.js'
 import { scan } from './scan.js'
 import {
@@ -34,7 +34,7 @@ const f = (...shape: number[]): Tensor => zeros(shape)
 const i32 = (...shape: number[]): Tensor => zeros(shape, 'i32')
 
 /** [what is done, class, message] */
-const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typeof ValueError, string][] = [
+const table: [string, () => unknown, typeof HeedError, string][] = [
   [
     'broadcast',
     () => add(f(2, 3), f(4, 3)),
@@ -83,6 +83,60 @@ const table: [string, () => unknown, typeof ShapeError | typeof DTypeError | typ
     () => add('1' as unknown as number, f(2)),
     DTypeError,
     'expected a tensor or a number, got string',
+  ],
+  [
+    'operand that is not there yet',
+    () => matmul(f(2, 2), Promise.resolve(f(2, 2)) as never),
+    DTypeError,
+    'expected a tensor or a number, got a promise; await it',
+  ],
+  [
+    'operand of a second copy of the package',
+    () =>
+      matmul(f(2, 2), {
+        [Symbol.for('heed.tensor')]: true,
+        rank: 2,
+        shape: [2, 2],
+        dtype: 'f32',
+        node: f(2).node,
+      } as never),
+    HeedError,
+    'this tensor belongs to a second copy of @heed/tensor; find it with `npm ls @heed/tensor` and keep one version',
+  ],
+  [
+    'an array that is no tensor',
+    () => exp([1, 2] as never),
+    DTypeError,
+    'expected a tensor or a number, got object',
+  ],
+  ...(
+    [
+      ['sum', { axis: 0 }, () => sum(f(2, 3), { axis: 0 } as never), 'axes, keepDims'],
+      ['sum', 0, () => sum(f(2, 3), 0 as never), 'axes, keepDims'],
+      ['mean', { dim: 0 }, () => mean(f(2, 3), { dim: 0 } as never), 'axes, keepDims'],
+      ['logSumExp', null, () => logSumExp(f(2, 3), null as never), 'axes, keepDims'],
+      ['softmax', { dim: 0 }, () => softmax(f(2, 3), { dim: 0 } as never), 'axis, mask'],
+      ['logSoftmax', { dim: 0 }, () => logSoftmax(f(2, 3), { dim: 0 } as never), 'axis'],
+      ['take', { dim: 1 }, () => take(f(2, 3), i32(1), { dim: 1 } as never), 'axis'],
+      ['tensor', { shpe: 1 }, () => tensor([1, 2], { shpe: [2] } as never), 'shape, dtype'],
+      [
+        'crossEntropy',
+        { ignore_index: 0 },
+        () => crossEntropy(f(2, 3), i32(2), { ignore_index: 0 } as never),
+        'reduction, ignoreIndex, labelSmoothing, weight',
+      ],
+    ] as const
+  ).map(([op, given, act, known]): (typeof table)[number] => [
+    `${op} with ${JSON.stringify(given)}`,
+    act,
+    ValueError,
+    `${op}: option '${Object.keys(Object(given))[0] ?? given}' is unknown; use one of ${known}`,
+  ]),
+  [
+    'dtype of another library',
+    () => tensor([1, 2], { dtype: 'float32' as never }),
+    DTypeError,
+    "tensor: dtype 'float32' is unknown; use one of f32, i32, bool, f16, bf16, i8, u8, i64",
   ],
   ['axis', () => sum(f(2, 3), { axes: 2 }), ShapeError, 'axis 2 does not exist in a tensor of rank 2'],
   ['axis twice', () => sum(f(2, 3), { axes: [0, -2] }), ShapeError, 'axes [0, 0] name an axis twice'],

@@ -2,7 +2,7 @@
  * Reading and writing by index. Indices are i32 tensors; out of range is an error where the values are known on the
  * host when a plan runs on the reference kernels, and clamped and reported on devices that cannot throw.
  */
-import { DTypeError, ShapeError, showShape } from '../errors.js'
+import { checkOptions, DTypeError, ShapeError, showShape } from '../errors.js'
 import { apply, type Op, type Spec, type Tensor } from '../graph.js'
 import { normalizeAxis, type Shape } from '../shape.js'
 import { lift, type Operand, primitive } from './define.js'
@@ -27,6 +27,7 @@ const takeOp: Op = primitive('take', {
 export function take(x: Tensor, index: Tensor, options: { axis?: number } = {}): Tensor {
   const packed = packedParts(x)
   if (packed?.attrs.outAxis === 0 && (options.axis ?? 0) === 0) return takePackedRows(packed, index)
+  checkOptions('take', options, ['axis'])
   return apply(takeOp, [x, index], { axis: normalizeAxis(options.axis ?? 0, x.rank) })
 }
 /** Rows of a table [vocabulary, dModel] by ids [...]: [..., dModel]. */

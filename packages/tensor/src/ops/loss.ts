@@ -1,5 +1,5 @@
 /** Losses. Reductions are PyTorch's: 'mean' is over elements unless a docstring says otherwise. */
-import { DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
+import { checkOptions, DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
 import type { Tensor } from '../graph.js'
 import { sizeOf } from '../shape.js'
 import { logSigmoid } from './activation.js'
@@ -48,6 +48,7 @@ export interface CrossEntropyOptions {
  * ignored: 0 (PyTorch: NaN).
  */
 export function crossEntropy(logits: Tensor, target: Tensor, options: CrossEntropyOptions = {}): Tensor {
+  checkOptions('crossEntropy', options, ['reduction', 'ignoreIndex', 'labelSmoothing', 'weight'])
   const { reduction = 'mean', ignoreIndex = -100, labelSmoothing = 0, weight } = options
   const classes = logits.shape[logits.rank - 1]
   const rows = logits.shape.slice(0, -1)

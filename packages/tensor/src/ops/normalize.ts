@@ -1,5 +1,5 @@
 /** The softmax family and the norms. A softmax row with nothing left is zeros with zero gradient, never NaN. */
-import { ShapeError, showShape, ValueError } from '../errors.js'
+import { checkOptions, ShapeError, showShape, ValueError } from '../errors.js'
 import type { Tensor } from '../graph.js'
 import { broadcastShapes, normalizeAxis, sizeOf } from '../shape.js'
 import { composite, like } from './define.js'
@@ -22,6 +22,7 @@ const softmaxOf = composite('softmax', {
  * a row without any entry left is zeros with zero gradient.
  */
 export function softmax(x: Tensor, options: { axis?: number; mask?: Tensor } = {}): Tensor {
+  checkOptions('softmax', options, ['axis', 'mask'])
   const { mask } = options
   // a mask of more rows than x: x is repeated for them
   const wide = mask ? broadcastTo(x, broadcastShapes(x.shape, mask.shape)) : x
@@ -38,6 +39,7 @@ const logSoftmaxOf = composite('logSoftmax', {
 })
 /** x − log Σ eˣ along an axis (default the last). */
 export function logSoftmax(x: Tensor, options: { axis?: number } = {}): Tensor {
+  checkOptions('logSoftmax', options, ['axis'])
   return logSoftmaxOf([x], { axis: normalizeAxis(options.axis ?? -1, x.rank) })[0]
 }
 

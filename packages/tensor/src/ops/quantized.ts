@@ -12,7 +12,7 @@
  */
 import { fromF16, toF16 } from '../dtype.js'
 import { DTypeError, ShapeError, showShape, ValueError } from '../errors.js'
-import { type Attrs, leaf, type Tensor } from '../graph.js'
+import { type Attrs, leaf, notTensor, Tensor } from '../graph.js'
 import { type Shape, sameShape } from '../shape.js'
 import { composite } from './define.js'
 import {
@@ -154,6 +154,8 @@ export function dequantize({ parts, attrs }: Packed): Tensor {
 }
 /** The parts of a quantised weight; null for every other tensor. */
 export function packedParts(w: Tensor): Packed | null {
+  // products ask here before anything else is known of w
+  if (!(w instanceof Tensor)) throw notTensor(w)
   const { op, inputs, attrs } = w.node
   return op.name === 'dequantize' ? { parts: inputs, attrs: attrs as PackedAttrs } : null
 }

@@ -1,5 +1,5 @@
 /** Reductions and scans along axes: sums, extremes, products, running sums, sorting. */
-import { DTypeError, ShapeError } from '../errors.js'
+import { checkOptions, DTypeError, ShapeError } from '../errors.js'
 import { type Attrs, apply, build, type Op, type Spec, type Tensor } from '../graph.js'
 import { normalizeAxes, normalizeAxis, sizeOf } from '../shape.js'
 import { detach as detachInGraph, like, primitive, requireCompute } from './define.js'
@@ -33,17 +33,24 @@ function reducer(name: 'sum' | 'max' | 'prod', vjp: NonNullable<Op['vjp']>, acce
     vjp,
   })
   return (x: Tensor, options: AxesOptions = {}): Tensor => {
-    const axes = normalizeAxes(options.axes, x.rank)
+    const axes = axesOf(name, x, options)
     const input = acceptBool && x.dtype === 'bool' ? cast(x, 'i32') : x
     const kept = axes.length === 0 && name !== 'prod' ? input : apply(op, [input], { axes })
-    return options.keepDims
-      ? kept
-      : reshape(
-          kept,
-          x.shape.filter((_, i) => !axes.includes(i)),
-        )
+    return dropAxes(kept, axes, options)
   }
 }
+function axesOf(name: string, x: Tensor, options: AxesOptions): number[] {
+  checkOptions(name, options, ['axes', 'keepDims'])
+  return normalizeAxes(options.axes, x.rank)
+}
+/** A result whose reduced axes have size 1, without them unless they are to stay. */
+const dropAxes = (y: Tensor, axes: readonly number[], options: { keepDims?: boolean }): Tensor =>
+  options.keepDims
+    ? y
+    : reshape(
+        y,
+        y.shape.filter((_, i) => !axes.includes(i)),
+      )
 
 /** Sum along axes; empty = 0. The sum of bool is i32. */
 export const sum = reducer('sum', (dy, [x]) => [broadcastTo(dy, x.shape)], true)
@@ -74,7 +81,7 @@ export const min = (x: Tensor, options?: AxesOptions): Tensor => neg(max(neg(x),
 /** Mean along axes; empty = NaN. */
 export function mean(x: Tensor, options: AxesOptions = {}): Tensor {
   if (x.dtype !== 'f32') throw new DTypeError(`mean: takes f32, got ${x.dtype}; cast(x, 'f32') first`)
-  const n = normalizeAxes(options.axes, x.rank).reduce((p, a) => p * x.shape[a], 1)
+  const n = axesOf('mean', x, options).reduce((p, a) => p * x.shape[a], 1)
   return div(sum(x, options), n)
 }
 /** Population variance (divisor n) along axes. */
@@ -90,15 +97,10 @@ export const all = (x: Tensor, options?: AxesOptions): Tensor =>
 
 /** log Σ eˣ along axes, stable; empty = −∞. */
 export function logSumExp(x: Tensor, options: AxesOptions = {}): Tensor {
-  const axes = normalizeAxes(options.axes, x.rank)
+  const axes = axesOf('logSumExp', x, options)
   const top = finiteMax(x, axes)
   const y = add(log(sum(exp(sub(x, top)), { axes, keepDims: true })), top)
-  return options.keepDims
-    ? y
-    : reshape(
-        y,
-        x.shape.filter((_, i) => !axes.includes(i)),
-      )
+  return dropAxes(y, axes, options)
 }
 /** The row maximum to subtract before exp: 0 where the row has no finite entry, and without gradient. */
 export function finiteMax(x: Tensor, axes: readonly number[]): Tensor {
@@ -121,13 +123,7 @@ export interface AxisOptions {
 /** Index (i32) of the first largest element along an axis; NaN counts as largest. */
 export function argMax(x: Tensor, options: AxisOptions): Tensor {
   const axis = normalizeAxis(options.axis, x.rank)
-  const y = apply(argMaxOp, [x], { axes: [axis] })
-  return options.keepDims
-    ? y
-    : reshape(
-        y,
-        x.shape.filter((_, i) => i !== axis),
-      )
+  return dropAxes(apply(argMaxOp, [x], { axes: [axis] }), [axis], options)
 }
 /** Index (i32) of the first smallest element along an axis; NaN counts as smallest. */
 export const argMin = (x: Tensor, options: AxisOptions): Tensor => argMax(neg(x), options)
