@@ -19,7 +19,7 @@ import {
 } from '@heed/tensor'
 import { Device, type DeviceCounts, type Format, formatOf, type Texture } from './device.js'
 import { webglKernels } from './kernels/index.js'
-import { isView, Plan } from './plan.js'
+import { graphOf, isView, Plan } from './plan.js'
 import { openContext } from './tfjs.js'
 
 export interface WebglOptions {
@@ -106,28 +106,7 @@ function fromBits(values: Float32Array | Int32Array, dtype: DType, format: Forma
 /** Renders one number that needs 21 bits, since some GPUs promise float32 and keep less. */
 async function keepsFloat32(device: Device): Promise<boolean> {
   const want = 1 + 2 ** -20
-  const plan = new Plan(
-    {
-      key: '',
-      nodes: [
-        { op: 'input', attrs: {}, inputs: [], from: [], to: [NUMBER], path: '', site: null },
-        {
-          op: 'neg',
-          attrs: {},
-          inputs: [{ node: 0, index: 0 }],
-          from: [NUMBER],
-          to: [NUMBER],
-          path: '',
-          site: null,
-        },
-      ],
-      inputs: [0],
-      outputs: [{ node: 1, index: 0 }],
-    },
-    device,
-    'f32',
-    webglKernels,
-  )
+  const plan = new Plan(graphOf('neg', {}, [NUMBER], NUMBER), device, 'f32', webglKernels)
   const x = device.upload(Float32Array.of(want), 'f32')
   const [y] = device.within(() => plan.run([x]))
   const [got] = await device.read(y, 1)

@@ -4,7 +4,6 @@ import {
   checkOptions,
   type DType,
   DTypeError,
-  type Graph,
   getBackend,
   realize,
   type Spec,
@@ -17,7 +16,7 @@ import {
 import { deviceOf, WebglBuffer } from './backend.js'
 import type { Device, Texture } from './device.js'
 import { webglKernels } from './kernels/index.js'
-import { Plan } from './plan.js'
+import { graphOf, Plan } from './plan.js'
 
 /** What a tensor of TensorFlow.js must have. */
 export interface TfjsTensor {
@@ -44,20 +43,8 @@ export interface ExchangeOptions {
 const MAX_TFJS_RANK = 6
 const DTYPES: Readonly<Record<string, DType>> = { float32: 'f32', int32: 'i32', bool: 'bool' }
 
-/** A graph of one node. */
-function graphOf(op: string, from: Spec, to: Spec): Graph {
-  return {
-    key: '',
-    nodes: [
-      { op: 'input', attrs: {}, inputs: [], from: [], to: [from], path: '', site: null },
-      { op, attrs: {}, inputs: [{ node: 0, index: 0 }], from: [from], to: [to], path: '', site: null },
-    ],
-    inputs: [0],
-    outputs: [{ node: 1, index: 0 }],
-  }
-}
 function runOne(device: Device, op: string, from: Spec, to: Spec, texture: Texture): Texture {
-  const plan = new Plan(graphOf(op, from, to), device, 'f32', webglKernels)
+  const plan = new Plan(graphOf(op, {}, [from], to), device, 'f32', webglKernels)
   return device.within(() => plan.run([texture]))[0]
 }
 

@@ -12,6 +12,7 @@ import {
   primitiveNames,
   reshapeStrides,
   type Shape,
+  type Spec,
   sizeOf,
   stridesOf,
   type TypedArray,
@@ -265,10 +266,13 @@ export class Planner {
     const key = `${v.slot}|${v.offset}|${v.shape}|${v.strides}`
     const known = this.copied.get(key)
     if (known) return known
-    const copy = this.table.copy.plan({ ...COPY, to: [{ shape: v.shape, dtype: v.dtype }] }, [v], this)[0]
+    const copy = this.copyOf(v)
     this.copies++
     this.copied.set(key, copy)
     return copy
+  }
+  private copyOf(v: Value): Value {
+    return this.table.copy.plan(nodeOf('copy', {}, [], v), [v], this)[0]
   }
   /** Row-major and without gaps, wherever it begins. */
   contiguous(v: Value): Value {
@@ -285,11 +289,7 @@ export class Planner {
     // what others compute from it does not depend on whether it is asked for
     const isRead = this.steps.some((s) => s.inputs.includes(whole.slot))
     if (isInput || isOneOfMany || isRead) {
-      const copy = this.table.copy.plan(
-        { ...COPY, to: [{ shape: v.shape, dtype: v.dtype }] },
-        [whole],
-        this,
-      )[0]
+      const copy = this.copyOf(whole)
       this.slots[copy.slot].format = format
       return copy
     }
@@ -315,13 +315,38 @@ export class Planner {
         return { ...v, shape, offset, strides: v.strides.map((s, i) => s * step[i]) }
       }
       default: {
-        const strides = reshapeStrides(v.shape, v.strides, shape)
-        return strides ? { ...v, shape, strides } : { ...this.whole(v), shape, strides: stridesOf(shape) }
+        return this.reshape(v, shape)
       }
     }
   }
+  reshape(v: Value, shape: Shape): Value {
+    const strides = reshapeStrides(v.shape, v.strides, shape)
+    return strides ? { ...v, shape, strides } : { ...this.whole(v), shape, strides: stridesOf(shape) }
+  }
 }
-const COPY: Omit<GraphNode, 'to'> = { op: 'copy', attrs: {}, inputs: [], from: [], path: '', site: null }
+
+/** A node that reads the first nodes of its graph, one for each of `from`. */
+const nodeOf = (
+  op: string,
+  attrs: GraphNode['attrs'],
+  from: readonly Spec[],
+  { shape, dtype }: Spec,
+): GraphNode => ({
+  op,
+  attrs,
+  inputs: from.map((_, node) => ({ node, index: 0 })),
+  from,
+  to: [{ shape, dtype }],
+  path: '',
+  site: null,
+})
+/** A graph of one node over inputs. */
+export const graphOf = (op: string, attrs: GraphNode['attrs'], from: readonly Spec[], to: Spec): Graph => ({
+  key: '',
+  nodes: [...from.map((spec) => nodeOf('input', {}, [], spec)), nodeOf(op, attrs, from, to)],
+  inputs: from.map((_, i) => i),
+  outputs: [{ node: from.length, index: 0 }],
+})
 
 /** How f32 lies in the textures that a plan is given, by input, and in those that it hands over. */
 export interface Boundary {

@@ -7,6 +7,7 @@
 import { type AttentionAttrs, type GraphNode, sizeOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
 import { broadcastStrides, walk } from '../walk.js'
+import { map } from './elementwise.js'
 import { as, type Epilogue, lanesOf, product, turned, type Within } from './matmul.js'
 import { join } from './movement.js'
 import { reduce, reducedTo } from './reduce.js'
@@ -503,14 +504,7 @@ const attentionVjp: Kernel = {
       dqs.push(as(dq, p.q.shape))
       // heads that share a key head are rows of one product, so that their sum needs no step of its own
       const rowsOf = (x: Value): Value =>
-        planner.view(
-          {
-            ...node,
-            op: 'reshape',
-            to: [{ shape: [lead[0], lead[1], share * p.full[2], x.shape[3]], dtype: 'f32' }],
-          },
-          x,
-        )
+        planner.reshape(x, [lead[0], lead[1], share * p.full[2], x.shape[3]])
       const queriesOf = hidden(p, 'terms', 'queries')
       const sumWith = (known: Value | null, x: Value, y: Value): Value => {
         const part = product(planner, turned(rowsOf(x)), rowsOf(y), lead.slice(0, 2), { within: queriesOf })
@@ -544,12 +538,7 @@ const attentionVjp: Kernel = {
   },
 }
 const plus = (planner: Planner, x: Value, y: Value): Value =>
-  planner.draw({
-    code: 'float value(int o) { return at0(o) + at1(o); }',
-    inputs: [x, y].map((v) => planner.whole(v)),
-    shape: x.shape,
-    dtype: 'f32',
-  })
+  map(planner, 'a + b', [x, y], { shape: x.shape, dtype: 'f32' })
 
 /** The scores of one query are held at once. */
 const largest = ({ from: [q, k] }: GraphNode): number => q.shape[0] * q.shape[1] * k.shape[2]

@@ -5,6 +5,7 @@
  */
 import { type Attrs, stridesOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
+import { map } from './elementwise.js'
 import { asRows, type Epilogue, inOrder, lanesOf, partsFor, together } from './matmul.js'
 
 interface PackedAttrs extends Attrs {
@@ -143,12 +144,7 @@ void weights(int j, int k, ${OUT}) {
   }
 }
 const asFloat = (planner: Planner, halves: Value): Value =>
-  planner.draw({
-    code: 'float value(int o) { return ofHalf(at0(o)); }',
-    inputs: [planner.whole(halves)],
-    shape: halves.shape,
-    dtype: 'f32',
-  })
+  map(planner, 'ofHalf(a)', [halves], { shape: halves.shape, dtype: 'f32' })
 
 const quantizedLinear: Kernel = {
   plan: (node, [x, ...rest], planner) => {

@@ -1,5 +1,5 @@
 /** Sums, extremes and products along axes: a loop per result, in two stages where few results have long sums. */
-import { type GraphNode, sizeOf, stridesOf } from '@heed/tensor'
+import { sizeOf, stridesOf } from '@heed/tensor'
 import type { Kernel, Planner, Value } from '../plan.js'
 import { walk } from '../walk.js'
 
@@ -84,18 +84,11 @@ export function reduce(
   const isLong = count >= LONG && results < MANY
   const first = stage(planner, reducers[name], rest, along, isLong ? Math.ceil(Math.sqrt(count)) : 1)
   const y = isLong ? reduce(planner, name, first, [first.shape.length - 1]) : first
-  const shape = x.shape.map((d, i) => (axes.includes(i) ? 1 : d))
-  return planner.view({ ...RESHAPE, to: [{ shape, dtype: x.dtype }] }, y)
+  return planner.reshape(
+    y,
+    x.shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+  )
 }
-const RESHAPE: Omit<GraphNode, 'to'> = {
-  op: 'reshape',
-  attrs: {},
-  inputs: [],
-  from: [],
-  path: '',
-  site: null,
-}
-
 /** The sum over axes along which `shape` was broadcast: a cotangent of what had that shape. */
 export function reducedTo(planner: Planner, x: Value, shape: readonly number[]): Value {
   const lead = x.shape.length - shape.length
@@ -134,7 +127,7 @@ int value(int o) {
       shape: rest.shape,
       dtype: 'i32',
     })
-    return [planner.view({ ...RESHAPE, to: n.to }, y)]
+    return [planner.reshape(y, n.to[0].shape)]
   },
 }
 

@@ -67,6 +67,12 @@ function perElement(
   })
 }
 
+/** `top`, the largest finite x of a row or 0, and `total`, Σ e^(x − top); `x` is what reads an element. */
+const totalOf = (x: string): string => `float top = -INF;
+  for (int k = 0; k < n; k++) top = max(top, ${x}(base + k * after));
+  if (top == INF || top == -INF) top = 0.0;
+  ${sumOf('total', `expOf(${x}(at) - top)`)}`
+
 /**
  * eˣ / Σ eˣ, x masked where `keep` is 0; the row's largest finite entry is taken away before exp, and a row with nothing
  * left is zeros.
@@ -79,17 +85,9 @@ const softmax: Kernel = {
       mask && planner.whole({ ...mask, shape: rows.shape, strides: broadcastStrides(mask, rows.shape) })
     const inputs = keep ? [x, keep] : [x]
     const helpers = `float logit(int at) { return ${keep ? 'at1(at) == 0 ? -INF : ' : ''}at0(at); }`
-    const stats = perRow(
-      planner,
-      rows,
-      inputs,
-      `float top = -INF;
-  for (int k = 0; k < n; k++) top = max(top, logit(base + k * after));
-  if (top == INF || top == -INF) top = 0.0;
-  ${sumOf('total', 'expOf(logit(at) - top)')}
-  return vec4(top, total, 0.0, 0.0);`,
-      { helpers },
-    )
+    const stats = perRow(planner, rows, inputs, `${totalOf('logit')}\n  return vec4(top, total, 0.0, 0.0);`, {
+      helpers,
+    })
     return [
       perElement(
         planner,
@@ -120,16 +118,7 @@ const softmaxVjp: Kernel = {
 }
 /** (max, log Σ e^(x − max)) of every row. */
 const logStats = (planner: Planner, rows: Rows, x: Value): Value =>
-  perRow(
-    planner,
-    rows,
-    [x],
-    `float top = -INF;
-  for (int k = 0; k < n; k++) top = max(top, at0(base + k * after));
-  if (top == INF || top == -INF) top = 0.0;
-  ${sumOf('total', 'expOf(at0(at) - top)')}
-  return vec4(top, logOf(total), 0.0, 0.0);`,
-  )
+  perRow(planner, rows, [x], `${totalOf('at0')}\n  return vec4(top, logOf(total), 0.0, 0.0);`)
 /** x − max − log Σ e^(x − max) */
 const logSoftmax: Kernel = {
   plan: (node, [given], planner) => {

@@ -4,7 +4,7 @@
  */
 import { type Graph, type Spec, sizeOf } from '@heed/tensor'
 import type { Device, Format, Texture } from '../device.js'
-import { type Boundary, type Kernel, Plan, type Planner, type Value } from '../plan.js'
+import { type Boundary, graphOf, type Kernel, Plan, type Planner, type Value } from '../plan.js'
 
 /** A small plan of one kind of step, by sizes; textures in, one texture out. */
 class Tool {
@@ -25,35 +25,6 @@ class Tool {
   }
   dispose(): void {
     for (const p of this.plans.values()) p.dispose()
-  }
-}
-
-const input = (spec: Spec) =>
-  ({ op: 'input', attrs: {}, inputs: [], from: [], to: [spec], path: '', site: null }) as const
-
-/** A graph of one node over inputs. */
-function graphOf(
-  op: string,
-  attrs: Readonly<Record<string, unknown>>,
-  from: readonly Spec[],
-  to: Spec,
-): Graph {
-  return {
-    key: '',
-    nodes: [
-      ...from.map(input),
-      {
-        op,
-        attrs,
-        inputs: from.map((_, node) => ({ node, index: 0 })),
-        from,
-        to: [to],
-        path: '',
-        site: null,
-      },
-    ],
-    inputs: from.map((_, i) => i),
-    outputs: [{ node: from.length, index: 0 }],
   }
 }
 
