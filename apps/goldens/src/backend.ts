@@ -15,7 +15,7 @@ export async function openBackend(name: string): Promise<Backend> {
 const primitives: ReadonlySet<string> = new Set(primitiveNames)
 
 /** The same backend, where a primitive that it refuses fails the case: results of the reference kernels would say nothing of it. */
-function wholly<B extends Backend>(backend: B): B {
+export function wholly<B extends Backend>(backend: B): B {
   const supports: Backend['supports'] = (node) => {
     const verdict = backend.supports(node)
     if (verdict !== true && primitives.has(node.op))

@@ -3,7 +3,8 @@ import { mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { hasBackend, setBackend } from '@heed/tensor'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { AdapterTable } from './adapters.js'
 import type { Collection, GoldenCase, Options, Outcome } from './case.js'
 import { main } from './main.js'
@@ -27,7 +28,16 @@ const outcomes: Record<string, Outcome> = {
   'y/bad': { status: 'fail', error: Infinity, tolerance: 1, reason: 'got 2' },
   'y/later': { status: 'unsupported', reason: 'not built' },
 }
+const disposals = vi.fn()
 const adapters: AdapterTable = {
+  setter: async () => ({
+    async *cases(_: Collection, options: Options): AsyncGenerator<GoldenCase> {
+      const backend = await options.backend()
+      backend.dispose = disposals
+      setBackend(backend)
+      yield { id: 'one', run: async () => ({ status: hasBackend() ? 'pass' : 'fail' }) }
+    },
+  }),
   toy: async () => ({
     async *cases({ golden }: Collection, options: Options): AsyncGenerator<GoldenCase> {
       for (const id of (golden.cases as string[] | undefined) ?? Object.keys(outcomes))
@@ -127,6 +137,14 @@ describe('pnpm goldens', () => {
       expect(code).toBe(0)
       expect(rows().at(-1)?.reason).toMatch(new RegExp(`^${name}`))
     }
+  })
+
+  it('disposes of the backend of a collection, and leaves none behind as the one in use', async () => {
+    await put('a/golden.json', { format: 'setter', version: 1 })
+    const { code } = await run('a', '--backend', 'reference', '--json')
+    expect(code).toBe(0)
+    expect(disposals).toHaveBeenCalledTimes(1)
+    expect(hasBackend()).toBe(false)
   })
 
   it('filters by id and by collection/id', async () => {

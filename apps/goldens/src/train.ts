@@ -87,14 +87,19 @@ async function runTraining(dir: string, expected: Expected, file: Weights): Prom
 }
 
 /** The key third of c_attn.bias has gradient 0 in exact arithmetic: AdamW makes steps of its rounding noise. */
-function comparable(name: string, length: number): Uint8Array | undefined {
+export function comparable(name: string, length: number): Uint8Array | undefined {
   if (!name.endsWith('attn.c_attn.bias')) return undefined
   const third = length / 3
   return Uint8Array.from({ length }, (_, i) => (i >= third && i < 2 * third ? 0 : 1))
 }
 
 /** What noise in the first gradient makes of the first step, and leaves in the later ones; the gradient is known by that step. */
-function noiseOf(start: Float32Array, after: Float32Array, isMatrix: boolean, e: Expected): Float64Array {
+export function noiseOf(
+  start: Float32Array,
+  after: Float32Array,
+  isMatrix: boolean,
+  e: Pick<Expected, 'optimizer' | 'schedule' | 'grad_norm_before_clip'>,
+): Float64Array {
   const { eps, weight_decay, clip_global_norm } = e.optimizer
   const [lr] = e.schedule.rates
   const noise = gradientNoise.size * Math.min(e.grad_norm_before_clip[0], clip_global_norm)
