@@ -423,6 +423,8 @@ describe('the backend', () => {
   it('refuses threads, unknown builds and unknown options', async () => {
     await expect(cpu({ threads: 0 })).rejects.toThrow(/threads is 0, expected a count/)
     await expect(cpu({ threads: 257 })).rejects.toThrow(/threads is 257, expected a count from 1 to 256/)
+    // 256 are taken: what is wrong then is the module
+    await expect(cpu({ threads: 256, wasm: new Uint8Array(8) })).rejects.toThrow(/module does not load/)
     await expect(cpu({ threads: 1.5 })).rejects.toThrow(BackendError)
     // @ts-expect-error no such build
     await expect(cpu({ build: 'fast' })).rejects.toThrow(/unknown build 'fast'/)

@@ -1,7 +1,9 @@
 import { execFileSync } from 'node:child_process'
+import os from 'node:os'
 import { fileURLToPath } from 'node:url'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import workerThreads from 'node:worker_threads'
 import { exp, realize, tensor } from '@heed/tensor'
 import { describe, expect, it, vi } from 'vitest'
 import { cpu } from './index.js'
@@ -29,6 +31,22 @@ describe('threads', () => {
     }
     expect(results[0][3]).toBeCloseTo(Math.exp(long[3]), 5)
     for (const r of results) expect(r.every((x, i) => x === results[0][i])).toBe(true)
+  })
+
+  it('are at most 256, on machines of more cores too', async () => {
+    vi.spyOn(os, 'availableParallelism').mockReturnValue(300)
+    class Idle {
+      on(): void {}
+      unref(): void {}
+    }
+    const started = vi
+      .spyOn(workerThreads, 'Worker')
+      .mockImplementation(Idle as unknown as typeof workerThreads.Worker)
+    const backend = await cpu()
+    expect(backend.threads).toBe(256)
+    expect(started).toHaveBeenCalledTimes(255)
+    vi.restoreAllMocks()
+    backend.dispose()
   })
 
   it('really share the work', async () => {

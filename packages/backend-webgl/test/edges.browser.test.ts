@@ -161,10 +161,7 @@ describe('views', () => {
       return [
         [null, [0, 4]],
         [null, [4, 8]],
-        [
-          [0, 4],
-          [0, 4],
-        ],
+        [null, [0, 3]],
       ]
         .map((ranges) => t.softmax(t.slice(x, ranges as t.SliceRange[])))
         .concat(

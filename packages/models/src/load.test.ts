@@ -249,5 +249,9 @@ describe('loadModel refuses', () => {
     expect(await message(loadModel({ 'config.jsn': new Uint8Array(1) }))).toMatch(
       /has no config\.json, .*it has config\.jsn$/,
     )
+    // files may have names without an ending beside others
+    expect(await message(loadModel({ LICENSE: new Uint8Array(1), 'config.jsn': new Uint8Array(1) }))).toMatch(
+      /has no config\.json/,
+    )
   })
 })
