@@ -95,7 +95,7 @@ function plot(o: {
       .map((v) => `<text x="${px(v)}" y="${HEIGHT - BOTTOM + 16}" text-anchor="middle">${v}</text>`),
   ]
   const drawn = o.series.map((s, i) => {
-    const { colour, shape } = looks(s.name)
+    const { colour, shape } = looks(s.name.split(' ')[0])
     const marks = s.points
       .map(
         ([x, y, tip]) =>
@@ -113,31 +113,36 @@ ${grid.join('')}${roof.length ? `<path d="${path(roof)}" class="roof"/>` : ''}${
 }
 const round = (x: number): number => Math.round(x * 10) / 10
 
-/** The rows of one thread, or of the fewest that there are. */
+/** The rows of each runner on one thread, or on the fewest that it has. A GPU has no number of threads: nobody gives way to it. */
 function ofFewestThreads(results: readonly CaseResult[], pattern: RegExp): Map<string, Measured[]> {
   const rows = results.flatMap((r) => r.measured).filter((m) => pattern.test(m.case))
-  const fewest = Math.min(...rows.map((m) => m.threads))
   const byRunner = new Map<string, Measured[]>()
-  for (const m of rows)
-    if (m.threads === fewest) byRunner.set(m.runner, [...(byRunner.get(m.runner) ?? []), m])
+  for (const m of rows) {
+    const others = byRunner.get(m.runner) ?? []
+    const fewest = others[0]?.threads ?? Number.POSITIVE_INFINITY
+    if (m.threads <= fewest) byRunner.set(m.runner, m.threads === fewest ? [...others, m] : [m])
+  }
   return byRunner
 }
+/** Where there are several, how many threads a series has. */
+const label = ([m]: readonly Measured[]): string => `${m.runner}${m.threads > 1 ? ` ×${m.threads}` : ''}`
 
 /** GFLOP/s over work per byte, below the peak and the slope of memory (Williams et al. 2009). */
 export function roofline(results: readonly CaseResult[], machine: ResultFile['machine']): string {
   const rows = ofFewestThreads(results, /^gem[mv]\//)
+  // the roof is a core's
+  for (const name of rows.keys()) if (name.endsWith('/webgl')) rows.delete(name)
   const [peak, bandwidth] = [machine.peak_gflops.median, machine.read_gb_per_s.median]
-  const series = [...rows].map(([name, list]) => ({
-    name,
+  const series = [...rows.values()].map((list) => ({
+    name: label(list),
     joined: false,
     points: list.map((m) => {
       const gflops = m.flops / (m.time.median * 1e6)
-      return [intensityOf(m), gflops, `${m.case}, ${name}: ${gflops.toFixed(1)} GFLOP/s`] as const
+      return [intensityOf(m), gflops, `${m.case}, ${label(list)}: ${gflops.toFixed(1)} GFLOP/s`] as const
     }),
   }))
-  const threads = [...rows.values()][0]?.[0].threads ?? 1
   return plot({
-    title: `Roofline of matrix products, ${threads} thread${threads === 1 ? '' : 's'}`,
+    title: 'Roofline of matrix products',
     x: `operations per byte of a, b and c; line: ${peak.toFixed(0)} GFLOP/s and ${bandwidth.toFixed(0)} GB/s of one core, measured beside`,
     y: 'GFLOP/s',
     xTicks: [0.5, 1, 2, 4, 8, 16, 32, 64, 128],
@@ -167,12 +172,14 @@ const overLength = (
   value: (m: Measured) => number,
   show: (m: Measured) => string,
 ): Series[] =>
-  [...ofFewestThreads(results, pattern)].map(([name, list]) => ({
-    name,
+  [...ofFewestThreads(results, pattern).values()].map((list) => ({
+    name: label(list),
     joined: true,
     points: list
       .filter((m) => value(m) > 0)
-      .map((m) => [Number(/\d+$/.exec(m.case)?.[0]), value(m), `${m.case}, ${name}: ${show(m)}`] as const),
+      .map(
+        (m) => [Number(/\d+$/.exec(m.case)?.[0]), value(m), `${m.case}, ${label(list)}: ${show(m)}`] as const,
+      ),
   }))
 
 /** Time and memory of causal attention over the length of the sequence. */

@@ -131,7 +131,7 @@ export function notTensor(x: unknown): HeedError {
     ? new HeedError(
         'this tensor belongs to a second copy of @heed/tensor; find it with `npm ls @heed/tensor` and keep one version',
       )
-    : new DTypeError(`expected a tensor or a number, got ${kindOf(x)}`)
+    : new DTypeError(`expected a tensor, got ${kindOf(x)}`)
 }
 
 /**
