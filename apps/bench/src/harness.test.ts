@@ -243,6 +243,7 @@ describe('bad input is one line and exit code 1', () => {
     [['--case', 'nothing-like-it'], /--case nothing-like-it matches nothing/],
     [['--quick', '--case', 'prefill/*/512'], /only cases that --quick leaves out/],
     [['--backend', 'heed/gpu'], /unknown backend 'heed\/gpu'; backends are heed\/cpu/],
+    [['--backend', 'heed/webgl'], /unknown backend 'heed\/webgl'.*measured with --page/],
     [['--peer', 'numpy'], /unknown peer 'numpy'; peers are ort-web\/wasm/],
     [['--threads', 'many'], /--threads many/],
     [['--threads', '0'], /--threads 0/],

@@ -26,7 +26,9 @@ export function chooseMakers<M extends Pick<Maker, 'name' | 'byDefault'>>(
   if (names === null) return all.filter((m) => m.byDefault)
   for (const name of names)
     if (!all.some((m) => m.name === name))
-      throw new UsageError(`unknown ${what} '${name}'; ${what}s are ${all.map((m) => m.name).join(', ')}`)
+      throw new UsageError(
+        `unknown ${what} '${name}'; ${what}s are ${all.map((m) => m.name).join(', ')}${name.endsWith('/webgl') ? '; WebGL is measured with --page' : ''}`,
+      )
   return all.filter((m) => names.includes(m.name))
 }
 

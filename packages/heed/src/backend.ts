@@ -9,7 +9,10 @@ export type BackendName = (typeof backendNames)[number]
 /** @throws UsageError for a name that is none of `backendNames`. */
 export function checkBackend(name = 'cpu'): BackendName {
   const found = backendNames.find((b) => b === name)
-  if (!found) throw new UsageError(`--backend '${name}' is unknown; use ${backendNames.join(', ')}`)
+  if (!found) {
+    const inPages = name === 'webgl' ? ' (there is WebGL in a page only: see @heed/backend-webgl)' : ''
+    throw new UsageError(`--backend '${name}' is unknown; use ${backendNames.join(', ')}${inPages}`)
+  }
   return found
 }
 

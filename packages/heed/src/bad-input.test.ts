@@ -115,6 +115,7 @@ const cases: readonly Case[] = [
   ['layer without head', [...on('gpt2'), '--layer', '1'], /--layer alone.*--layer and --head together/],
   ['head without layer', [...on('gpt2'), '--head', '1'], /--head alone/],
   ['unknown backend', [hi, '--backend', 'gpu'], /--backend 'gpu' is unknown.*cpu, reference/],
+  ['backend of a page', [hi, '--backend', 'webgl'], /--backend 'webgl' is unknown.*in a page only/],
   ['--with on a decoder', [...on('gpt2'), '--with', at('lines.txt')], /--with needs an encoder/],
   ['--with an empty file', [...on('bert'), '--with', at('blank.txt')], /--with .*blank\.txt has no lines/],
   [
