@@ -140,8 +140,8 @@ describe('the conformance matrix', () => {
       '| inlined | gradient | add | 1e-7 |',
     ])
     const text = 'a\n<!-- matrix -->\nold\n<!-- /matrix -->\nb'
-    expect(between(text, ['new'])).toBe('a\n<!-- matrix -->\nnew\n<!-- /matrix -->\nb')
-    expect(() => between('a', [])).toThrow(/no place/)
+    expect(between(text, ['new'], 'README.md')).toBe('a\n<!-- matrix -->\nnew\n<!-- /matrix -->\nb')
+    expect(() => between('a', [], 'README.md')).toThrow(/^README\.md has no place .*<!-- matrix -->/)
   })
 })
 

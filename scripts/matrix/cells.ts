@@ -127,10 +127,11 @@ export function supportTable(backend: string, cells: readonly Cell[]): string[] 
 }
 
 /** The text with what stands between `<!-- matrix -->` and `<!-- /matrix -->` replaced. */
-export function between(text: string, lines: readonly string[]): string {
+export function between(text: string, lines: readonly string[], path: string): string {
   const [start, end] = ['<!-- matrix -->', '<!-- /matrix -->']
   const from = text.indexOf(start)
   const to = text.indexOf(end)
-  if (from < 0 || to < from) throw new Error(`there is no place for the table: ${start} … ${end}`)
+  if (from < 0 || to < from)
+    throw new Error(`${path} has no place for the table: write ${start} and ${end} where it is to stand`)
   return `${text.slice(0, from + start.length)}\n${lines.join('\n')}\n${text.slice(to)}`
 }

@@ -12,7 +12,7 @@ export function pagesOf(
 ): Map<string, string> {
   const pages = new Map<string, string>()
   const write = (path: string, lines: readonly string[]): void => {
-    pages.set(path, between(read(path), ['', ...lines, '']))
+    pages.set(path, between(read(path), ['', ...lines, ''], path))
   }
   const lines = [...summary(cells), caseLine(conformanceCases())]
   write('docs/matrix.md', [...table(cells), '', ...lines.map((line) => `- ${line}`)])
