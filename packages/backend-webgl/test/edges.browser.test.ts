@@ -127,6 +127,19 @@ describe('attention', () => {
   })
 })
 
+it('multiplies one row by odd columns, in parts and in batches', async () => {
+  expectSmall(
+    await errors(() => [
+      t.matmul(normal([1, 770]), normal([770, 5], 2)),
+      t.matmul(normal([1, 770]), normal([5, 770], 2), { transposeY: true }),
+      t.matmul(normal([3, 1, 12]), normal([3, 12, 5], 2)),
+      t.matmul(normal([3, 1, 12]), normal([3, 5, 12], 2), { transposeY: true }),
+      t.linear(normal([1, 770]), normal([770, 5], 2), normal([5], 3)),
+    ]),
+    1e-5,
+  )
+})
+
 describe('views', () => {
   it('of products may begin between two texels, and lie between two', async () => {
     const part = (x: Tensor, at: number, n: number): Tensor => t.slice(x, [null, [at, at + n]])
@@ -194,6 +207,7 @@ describe('quantised weights', () => {
         if (i < 64) return i % 2 ? 1 - 2 ** -20 : 2 ** -20 - 1
         return i < 128 ? 2 ** -105 * i : i < 192 ? 0 : 1 / i
       })
+      const small = Float32Array.from({ length: 64 }, (_, i) => 2 ** -115 * i)
       const build = (): Tensor[] => {
         const x = t.tensor(rows, { shape: [4, 64] })
         const two = t.slice(x, [[0, 2]])
@@ -201,6 +215,7 @@ describe('quantised weights', () => {
         return [
           t.linear(x, weight(format)),
           t.linear(two, weight(format)),
+          t.mul(t.linear(t.tensor(small, { shape: [1, 64] }), weight(format)), 2 ** 100),
           t.linear(back, weight(format), t.slice(normal([18]), [[2, 18, 2]])),
         ]
       }
