@@ -158,6 +158,9 @@ describe('views', () => {
         t.matmul(normal([8, 8]), part(normal([8, 12], 2), 3, 8), { transposeY: true }),
         t.matmul(part(normal([8, 12]), 2, 8), normal([8, 8], 2), { transposeX: true }),
         t.matmul(part(normal([2, 12]), 1, 8), normal([8, 8], 2)),
+        // rows that end in the middle of a texel, behind which there is more
+        t.matmul(part(normal([8, 12]), 0, 10), part(normal([8, 12], 2), 0, 10), { transposeY: true }),
+        t.matmul(part(normal([8, 12]), 0, 10), t.slice(normal([12, 8], 2), [[0, 10]])),
         // matrices of a batch that begin 65 elements apart
         t.matmul(t.reshape(flat(64, [3, 65], 65, 1), [3, 8, 8]), normal([3, 8, 8], 2)),
         t.matmul(normal([8, 8]), t.reshape(flat(64, [3, 65], 65, 2), [3, 8, 8])),
