@@ -114,6 +114,8 @@ export interface Runner {
   readonly can: Abilities
   /** It is there for this kind of work alone: elsewhere nobody misses it. */
   readonly only?: Kind
+  /** What renders, where it computes by rendering: a GPU, or software. */
+  readonly renderer?: string
   /** Called before each sample: libraries with one backend in force at a time. */
   enter?(): unknown
 }

@@ -158,7 +158,7 @@ async function measure(): Promise<void> {
     const measured = await measureCases(group, runners, isQuick ? quickPace : fullPace, probe, { step })
     results.push(...measured)
     find('#results').insertAdjacentHTML('beforeend', measured.map(caseSection).join(''))
-    file = fileOf(results, probe.form, reads)
+    file = fileOf(results, runners, probe.form, reads)
     save.disabled = false
   }
   if (file) {
@@ -174,12 +174,18 @@ async function measure(): Promise<void> {
   )
 }
 
-function fileOf(results: readonly CaseResult[], probe: string, reads: readonly number[]): ResultFile {
+function fileOf(
+  results: readonly CaseResult[],
+  runners: readonly Runner[],
+  probe: string,
+  reads: readonly number[],
+): ResultFile {
+  const renderers = runners.flatMap((r) => (r.renderer ? [`; ${r.name} on ${r.renderer}`] : []))
   const peaks = results.flatMap((r) => r.measured.map((m) => m.peak.median))
   return resultFile(
     {
       ...{ cpu: 'processor unknown to a page', cores, memory_gb: null, os: navigator.platform, load: null },
-      engine: navigator.userAgent,
+      engine: [navigator.userAgent, ...renderers].join(''),
       probe,
       peak_gflops: summary(peaks.length ? peaks : [0]),
       read_gb_per_s: summary(reads),

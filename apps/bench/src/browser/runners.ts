@@ -90,6 +90,7 @@ export const pageMakers: readonly PageMaker[] = [
       return {
         name: this.name,
         threads: 1,
+        renderer: backend.renderer,
         can: settling(heedAbilities(backend), () => backend.settled()),
         enter: () => use(backend),
       }
