@@ -101,6 +101,36 @@ it('reads nothing back within a run: not in a step of training, a loop or a sort
   expect(asked()).toEqual([1, 1, 1, 0])
 })
 
+it.each([
+  ['one row', [1, 50257], 1],
+  ['rows', [3, 600], 1],
+  ['columns', [600, 3], 0],
+  ['short rows', [3, 7], 1],
+  ['a row of one', [3, 1], 1],
+  ['no rows', [0, 600], 1],
+])('finds the first of the largest, or of what is no number: %s', async (_, shape, axis) => {
+  const backend = await make()
+  // every value many times; the view begins in the middle, and goes backwards
+  const build = (nan: boolean) => {
+    const spread = shape.map((d) => 2 * d)
+    const x = Float32Array.from({ length: spread[0] * spread[1] }, (_, i) => (i * 7919) % 101)
+    if (nan) x.fill(Number.NaN, x.length / 3, x.length / 2)
+    return t.slice(
+      t.tensor(x, { shape: spread }),
+      shape.map((): [null, null, number] => [null, null, -2]),
+    )
+  }
+  for (const f of [
+    () => t.argMax(build(false), { axis }),
+    () => t.argMax(build(true), { axis }),
+    () => t.argMax(t.cast(build(false), 'i32'), { axis }),
+  ]) {
+    const y = f()
+    await realize([y], { backend, strict: true })
+    expect(Array.from(await y.data(), Number)).toEqual([...(await oracle(f))])
+  }
+})
+
 describe('memory', () => {
   it('holds the same textures after 1,000 runs, forward and backward', async () => {
     const backend = await make()

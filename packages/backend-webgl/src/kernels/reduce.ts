@@ -101,32 +101,50 @@ const reduction = (name: keyof typeof reducers): Kernel => ({
   plan: (n, [x], planner) => [reduce(planner, name, x, n.attrs.axes as number[])],
 })
 
+/** The first place of the largest along an axis, or of not-a-number; of few long rows the places of their parts first. */
 const argMax: Kernel = {
   plan: (n, [x], planner) => {
     const axis = (n.attrs.axes as number[])[0]
     const { rest, along } = apart(x, [axis])
+    const [count] = along.shape
     const outer = walk('outer', rest.shape, [rest])
     const isInt = x.dtype !== 'f32'
     const one = isInt ? 'int' : 'float'
-    const y = planner.draw({
-      code: `${outer.code}
+    const results = sizeOf(rest.shape)
+    const chunk = count >= LONG && results < MANY ? Math.ceil(Math.sqrt(count)) : count
+    /** Of places `place(0)`, `place(1)`, … from `begin` to `end`. */
+    const largest = (place: string, parts: number, found: readonly Value[]): Value =>
+      planner.draw({
+        code: `${outer.code}
 int value(int o) {
+  int row = o / parts;
+  int begin = (o - row * parts) * chunk;
+  int end = min(count, begin + chunk);
   int base;
-  outer(o, base);
-  ${one} best = at0(base);
-  int place = 0;
-  for (int i = 1; i < count; i++) {
-    ${isInt ? '' : 'if (isNan(best)) break;'}
+  outer(row, base);
+  int best = ${place.replace('#', 'begin')};
+  ${one} most = at0(base + best * stride);
+  for (int k = begin + 1; k < end; k++) {
+    ${isInt ? '' : 'if (isNan(most)) break;'}
+    int i = ${place.replace('#', 'k')};
     ${one} v = at0(base + i * stride);
-    if (${isInt ? 'v > best' : 'isNan(v) || below(best, v)'}) { best = v; place = i; }
+    if (${isInt ? 'v > most' : 'isNan(v) || below(most, v)'}) { most = v; best = i; }
   }
-  return place;
+  return best;
 }`,
-      inputs: [rest],
-      ints: { ...outer.ints, count: along.shape[0], stride: along.strides[0] },
-      shape: rest.shape,
-      dtype: 'i32',
-    })
+        inputs: [rest, ...found],
+        ints: {
+          ...outer.ints,
+          stride: along.strides[0],
+          parts,
+          ...(found.length > 0 ? { count: found[0].shape[1], chunk: found[0].shape[1] } : { count, chunk }),
+        },
+        shape: [results, parts],
+        dtype: 'i32',
+      })
+    const parts = Math.ceil(count / chunk)
+    const first = largest('#', parts, [])
+    const y = parts === 1 ? first : largest('at1(row * count + #)', 1, [first])
     return [planner.reshape(y, n.to[0].shape)]
   },
 }
