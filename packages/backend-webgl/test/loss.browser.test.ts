@@ -93,42 +93,51 @@ describe('a lost context is a typed error, and a fresh backend works', () => {
     await startsAnew(held)
     expect(() => backend.dispose()).not.toThrow()
   })
-  it('between two draws, also when every texture is there already and inputs were given away', async () => {
-    const backend = await make()
-    const gl = await contextOf(backend)
-    const source = square()
-    const held = t.mul(source, 3)
-    await realize([held], { backend })
-    const run = async (): Promise<[Tensor, Tensor]> => {
+  it.each(['second', 'last'])(
+    'before the %s draw, also when every texture is there already and inputs were given away',
+    async (which) => {
+      const backend = await make()
+      const gl = await contextOf(backend)
+      const source = square()
+      const held = t.mul(source, 3)
+      await realize([held], { backend })
+      const run = async (): Promise<[Tensor, Tensor]> => {
+        const given = t.add(source, 1)
+        await realize([given], { backend })
+        const y = t.exp(t.softmax(t.matmul(given, given)))
+        const drawn = vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays')
+        await realize([y], { backend, donate: [given] })
+        draws = drawn.mock.calls.length
+        drawn.mockRestore()
+        return [given, y]
+      }
+      let draws = 0
+      // the second time takes textures of the pool and makes none
+      for (const x of await run()) t.release(x)
+      const at = which === 'last' ? draws : 2
+      expect(draws).toBeGreaterThan(2)
+      const { live } = backend.counts
       const given = t.add(source, 1)
       await realize([given], { backend })
+      const original = WebGL2RenderingContext.prototype.drawArrays
+      const create = vi.spyOn(WebGL2RenderingContext.prototype, 'createTexture')
+      const draw = vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays')
+      let heard: Promise<unknown> | undefined
+      draw.mockImplementation(function (this: WebGL2RenderingContext, ...args) {
+        if (draw.mock.calls.length === at) heard = lose(gl).heard
+        original.apply(this, args)
+      })
       const y = t.exp(t.softmax(t.matmul(given, given)))
-      await realize([y], { backend, donate: [given] })
-      return [given, y]
-    }
-    // the second time takes textures of the pool and makes none
-    for (const x of await run()) t.release(x)
-    const { live } = backend.counts
-    const given = t.add(source, 1)
-    await realize([given], { backend })
-    const original = WebGL2RenderingContext.prototype.drawArrays
-    const create = vi.spyOn(WebGL2RenderingContext.prototype, 'createTexture')
-    const draw = vi.spyOn(WebGL2RenderingContext.prototype, 'drawArrays')
-    let heard: Promise<unknown> | undefined
-    draw.mockImplementation(function (this: WebGL2RenderingContext, ...args) {
-      if (draw.mock.calls.length === 2) heard = lose(gl).heard
-      original.apply(this, args)
-    })
-    const y = t.exp(t.softmax(t.matmul(given, given)))
-    await refused(() => realize([y], { backend, donate: [given] }))
-    expect(create).not.toHaveBeenCalled()
-    draw.mockRestore()
-    t.release(given)
-    expect(backend.counts.live).toBe(live)
-    await refusesAll(backend, held)
-    await startsAnew(held)
-    await heard
-  })
+      await refused(() => realize([y], { backend, donate: [given] }))
+      expect(create).not.toHaveBeenCalled()
+      draw.mockRestore()
+      t.release(given)
+      expect(backend.counts.live).toBe(live)
+      await refusesAll(backend, held)
+      await startsAnew(held)
+      await heard
+    },
+  )
   it('while a read waits', async () => {
     const backend = await make()
     const gl = await contextOf(backend)
