@@ -136,6 +136,11 @@ describe('a lost context is a typed error, and a fresh backend works', () => {
       await refusesAll(backend, held)
       await startsAnew(held)
       await heard
+      // what lay in the lost context is not kept for reuse
+      const { pooled } = backend.counts
+      t.release(held)
+      expect(backend.counts.live).toBeLessThan(live)
+      expect(backend.counts.pooled).toBe(pooled)
     },
   )
   it('while a read waits', async () => {
