@@ -3,7 +3,7 @@ import { BackendError } from '@heed/tensor'
 
 /** An allocation that the WASM memory cannot hold. The backend stays usable: free something, or ask for less. */
 export class OutOfMemoryError extends BackendError {
-  static override readonly name: string = 'OutOfMemoryError'
+  static override readonly label: string = 'OutOfMemoryError'
   /** @param requested bytes asked for  @param inUse bytes in use  @param limit bytes the memory may grow to */
   constructor(
     readonly requested: number,

@@ -3,12 +3,12 @@ import { HeedError } from '@heed/tensor'
 
 /** An option, a token or a run that a method cannot work with. The message names it and the fix. */
 export class InterpretError extends HeedError {
-  static override readonly name: string = 'InterpretError'
+  static override readonly label: string = 'InterpretError'
 }
 
 /** The method has no meaning for this kind of model; it is said so, never approximated. */
 export class NotDefinedError extends InterpretError {
-  static override readonly name: string = 'NotDefinedError'
+  static override readonly label: string = 'NotDefinedError'
   constructor(
     /** The method that was asked for. */
     readonly method: string,

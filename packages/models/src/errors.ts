@@ -5,7 +5,7 @@ const oneLine = (text: string): string => text.replace(/[\r\n]+/g, ' ')
 
 /** A folder that is no model, or one of a kind that is not supported. Names the file. */
 export class ModelError extends HeedError {
-  static override readonly name: string = 'ModelError'
+  static override readonly label: string = 'ModelError'
   constructor(
     /** File or folder. */
     readonly file: string,
@@ -17,18 +17,18 @@ export class ModelError extends HeedError {
 }
 /** A config.json whose keys are missing, wrong or mean a computation that is not supported. */
 export class ConfigError extends ModelError {
-  static override readonly name: string = 'ConfigError'
+  static override readonly label: string = 'ConfigError'
 }
 /** A text or ids that the model cannot take: too long, empty, out of the vocabulary. */
 export class InputError extends HeedError {
-  static override readonly name: string = 'InputError'
+  static override readonly label: string = 'InputError'
   constructor(message: string) {
     super(oneLine(message))
   }
 }
 /** An option that does not exist or has an impossible value. */
 export class OptionError extends HeedError {
-  static override readonly name: string = 'OptionError'
+  static override readonly label: string = 'OptionError'
   constructor(message: string) {
     super(oneLine(message))
   }

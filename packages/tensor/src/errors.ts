@@ -8,40 +8,41 @@ const MARK = Symbol.for('heed.error')
 
 /** Base of every error that Heed throws on purpose. */
 export class HeedError extends Error {
-  static override readonly name: string = 'HeedError'
+  /** What `name` is: that of the class would not survive minifiers. */
+  static readonly label: string = 'HeedError'
   readonly [MARK] = true
   constructor(message: string, options?: ErrorOptions) {
     super(message, options)
-    this.name = new.target.name
+    this.name = new.target.label
   }
 }
 /** Shapes do not fit the op. */
 export class ShapeError extends HeedError {
-  static override readonly name: string = 'ShapeError'
+  static override readonly label: string = 'ShapeError'
 }
 /** A dtype the op does not take; there is no promotion, `cast` first. */
 export class DTypeError extends HeedError {
-  static override readonly name: string = 'DTypeError'
+  static override readonly label: string = 'DTypeError'
 }
 /** A backend refuses an op and `strict` forbids running it elsewhere. */
 export class UnsupportedOpError extends HeedError {
-  static override readonly name: string = 'UnsupportedOpError'
+  static override readonly label: string = 'UnsupportedOpError'
 }
 /** A backend failed, is missing, disposed, out of memory, or was handed a foreign tensor. */
 export class BackendError extends HeedError {
-  static override readonly name: string = 'BackendError'
+  static override readonly label: string = 'BackendError'
 }
 /** A tap name, `keep` or `edit` that is unknown, never fired, or returned something of the wrong shape. */
 export class TapError extends HeedError {
-  static override readonly name: string = 'TapError'
+  static override readonly label: string = 'TapError'
 }
 /** A gradient that does not exist: the loss is not a scalar, or a tensor does not reach it. */
 export class GradError extends HeedError {
-  static override readonly name: string = 'GradError'
+  static override readonly label: string = 'GradError'
 }
 /** A value that a kernel cannot honour: an id out of range, a full cache, an option nobody knows. */
 export class ValueError extends HeedError {
-  static override readonly name: string = 'ValueError'
+  static override readonly label: string = 'ValueError'
 }
 
 /** Options are checked by name: one that nobody knows is a typo, not a wish. */

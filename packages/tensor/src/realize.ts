@@ -206,7 +206,7 @@ function runNow(
       if (t.node.depth > 64) warnHistory(t)
     }
   }
-  if (todo.length === 0) return emptyReport(backend)
+  if (todo.length === 0) return reportOf(backend, 0, [], [], [])
   const signature = signatureOf(todo, hasValue)
   if (signature.order.length > MANY_NODES) warnSize(signature.order.length)
   const { leaves } = signature
@@ -434,6 +434,8 @@ function sameInts(a: Int32Array, b: Int32Array): boolean {
 }
 
 const nameOf = (r: Ref): string => `${r.node}.${r.index}`
+const firstOf = (node: number): Ref => ({ node, index: 0 })
+const nameOfFirst = (node: number): string => nameOf(firstOf(node))
 
 async function compilePlan(
   lowered: Lowered,
@@ -467,27 +469,15 @@ async function compilePlan(
       else merged.set(`${row.op}|${how}`, { op: row.op, how, count: row.count })
     }
   })
-  const total = (f: (r: Report) => number): number => reports.reduce((n, r) => n + f(r), 0)
   return {
     ...id,
     bindings,
     segments,
-    inputs: graph.inputs.map((i) => nameOf({ node: i, index: 0 })),
+    inputs: graph.inputs.map(nameOfFirst),
     outputs,
     places: names.map((name) => outputs.indexOf(name)),
     checks: checksOf(graph, bindings),
-    report: {
-      backend: backend.name,
-      precision: backend.precision,
-      nodes: graph.nodes.length,
-      steps: total((r) => r.steps),
-      ran: [...merged.values()],
-      inlined: lowered.inlined,
-      copies: total((r) => r.copies),
-      arenaBytes: Math.max(0, ...reports.map((r) => r.arenaBytes)),
-      outputBytes: total((r) => r.outputBytes),
-      segments: segments.length,
-    },
+    report: reportOf(backend, graph.nodes.length, [...merged.values()], lowered.inlined, reports),
   }
 }
 
@@ -519,7 +509,7 @@ function cut(graph: Graph, refused: readonly boolean[]): Part[] {
       {
         refused: false,
         graph,
-        reads: graph.inputs.map((i) => nameOf({ node: i, index: 0 })),
+        reads: graph.inputs.map(nameOfFirst),
         makes: graph.outputs.map(nameOf),
       },
     ]
@@ -552,15 +542,12 @@ function cut(graph: Graph, refused: readonly boolean[]): Part[] {
       let at = placed.get(name)
       if (at) return at
       const from = graph.nodes[r.node]
-      if (from.op === 'constant') at = { node: nodes.push(from) - 1, index: 0 }
+      if (from.op === 'constant') at = firstOf(nodes.push(from) - 1)
       else {
         const spec = from.to[r.index]
-        at = {
-          node:
-            nodes.push({ op: 'input', attrs: {}, inputs: [], from: [], to: [spec], path: '', site: null }) -
-            1,
-          index: 0,
-        }
+        at = firstOf(
+          nodes.push({ op: 'input', attrs: {}, inputs: [], from: [], to: [spec], path: '', site: null }) - 1,
+        )
         inputs.push(at.node)
         reads.push(name)
       }
@@ -594,13 +581,13 @@ function cut(graph: Graph, refused: readonly boolean[]): Part[] {
     const sources = [...new Set(direct.map((r) => r.node))]
     parts.push({
       refused: false,
-      reads: sources.filter((i) => graph.nodes[i].op === 'input').map((i) => nameOf({ node: i, index: 0 })),
-      makes: sources.map((i) => nameOf({ node: i, index: 0 })),
+      reads: sources.filter((i) => graph.nodes[i].op === 'input').map(nameOfFirst),
+      makes: sources.map(nameOfFirst),
       graph: {
         key: `${graph.key}/direct`,
         nodes: sources.map((i) => graph.nodes[i]),
         inputs: sources.flatMap((i, at) => (graph.nodes[i].op === 'input' ? [at] : [])),
-        outputs: sources.map((_, at) => ({ node: at, index: 0 })),
+        outputs: sources.map((_, at) => firstOf(at)),
       },
     })
   }
@@ -759,17 +746,25 @@ function warnHistory(t: Tensor): void {
   )
 }
 
-function emptyReport(backend: Backend): Report {
+/** What ran, and the sums over the segments. */
+function reportOf(
+  { name, precision }: Backend,
+  nodes: number,
+  ran: Report['ran'],
+  inlined: Report['inlined'],
+  segments: readonly Report[],
+): Report {
+  const total = (f: (r: Report) => number): number => segments.reduce((n, r) => n + f(r), 0)
   return {
-    backend: backend.name,
-    precision: backend.precision,
-    nodes: 0,
-    steps: 0,
-    ran: [],
-    inlined: [],
-    copies: 0,
-    arenaBytes: 0,
-    outputBytes: 0,
-    segments: 0,
+    backend: name,
+    precision,
+    nodes,
+    steps: total((r) => r.steps),
+    ran,
+    inlined,
+    copies: total((r) => r.copies),
+    arenaBytes: Math.max(0, ...segments.map((r) => r.arenaBytes)),
+    outputBytes: total((r) => r.outputBytes),
+    segments: segments.length,
   }
 }
