@@ -324,6 +324,11 @@ it('finds exponentials that no float holds, and the turn of a large number next 
     expect(Math.abs(got / exact(x) - 1), `${x}`).toBeLessThan(1e-6)
   }
 })
+it('finds the first of several that are no numbers', async () => {
+  const x = t.tensor([1, Number.NaN, 3, Number.NaN, 5, 5, 2, 5], { shape: [2, 4] })
+  expect(await numbers(t.argMax(x, { axis: 1 }))).toEqual([1, 0])
+  expect(await numbers(t.max(x, { axes: 1 }))).toEqual([NaN, 5])
+})
 it('divides whole numbers towards 0, and by 0 to 0', async () => {
   const of = (...values: number[]): Tensor => t.tensor(values, { dtype: 'i32' })
   const y = t.div(of(7, -7, 7, -7, 5, -5, 0), of(2, 2, -2, -2, 0, 0, 0))
