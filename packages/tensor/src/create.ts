@@ -2,7 +2,7 @@
 import { type DType, dtypes, fromBF16, type TypedArray } from './dtype.js'
 import { checkOptions, DTypeError, ShapeError, showShape } from './errors.js'
 import { leaf, type Tensor } from './graph.js'
-import { type Shape, sizeOf } from './shape.js'
+import { isShape, type Shape, sizeOf } from './shape.js'
 
 export type NestedArray = number | boolean | readonly NestedArray[]
 
@@ -33,9 +33,7 @@ export function tensor(data: NestedArray | TypedArray, options: TensorOptions | 
   const { shape, dtype } = given as TensorOptions
   if (ArrayBuffer.isView(data)) {
     const flat = data as TypedArray
-    const target = shape ?? [flat.length]
-    if (sizeOf(target) !== flat.length)
-      throw new ShapeError(`tensor: ${flat.length} values for shape ${showShape(target)}`)
+    const target = sized(shape ?? [flat.length], flat)
     const as = dtype ?? natural(flat)
     return leaf({ shape: [...target], dtype: as }, converted(flat, as))
   }
@@ -47,9 +45,7 @@ export function tensor(data: NestedArray | TypedArray, options: TensorOptions | 
   }
   const flat: (number | boolean)[] = []
   flatten(nested, found, 0, flat)
-  const target = shape ?? found
-  if (sizeOf(target) !== flat.length)
-    throw new ShapeError(`tensor: ${flat.length} values for shape ${showShape(target)}`)
+  const target = sized(shape ?? found, flat)
   const as = dtype ?? (typeof flat[0] === 'boolean' ? 'bool' : 'f32')
   // doubles keep their digits until a backend decides its precision
   const values = Float64Array.from(flat as number[], Number)
@@ -62,6 +58,12 @@ export function tensor(data: NestedArray | TypedArray, options: TensorOptions | 
       as,
     ),
   )
+}
+
+function sized(shape: Shape, { length }: ArrayLike<unknown>): Shape {
+  if (sizeOf(shape) !== length || !isShape(shape))
+    throw new ShapeError(`tensor: ${length} values for shape ${showShape(shape)}`)
+  return shape
 }
 
 function flatten(

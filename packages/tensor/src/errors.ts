@@ -60,6 +60,11 @@ export function isHeedError(error: unknown): error is HeedError {
 /** What a value is, where it is not what was expected. */
 export const kindOf = (x: unknown): unknown => (x instanceof Promise ? 'a promise; await it' : x && typeof x)
 
+/** @throws ValueError where one tensor stands for a list */
+export function requireList(what: string, x: unknown): void {
+  if (!Array.isArray(x)) throw new ValueError(`${what}: expected an array of tensors, got ${kindOf(x)}`)
+}
+
 /** `[2, 3]`: how shapes read in messages. */
 export function showShape(shape: readonly number[]): string {
   return `[${shape.join(', ')}]`

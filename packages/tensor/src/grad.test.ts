@@ -289,6 +289,7 @@ describe('what grad refuses', () => {
       "grad: tensor 0 (leaf [1]) does not reach the loss; drop it from wrt, or pass { unused: 'zero' }",
     )
     expect(() => grad(sum(less(x, 1)), [x])).toThrow('grad: the loss is i32, expected f32')
+    expect(() => grad(sum(x), x as never)).toThrow('grad: expected an array of tensors, got object')
     expect(() => grad(sum(x), [tensor([1], { dtype: 'i32' })])).toThrow(
       'grad: leaf [1] is i32; only f32 tensors have gradients',
     )

@@ -3,7 +3,7 @@
  * A composite is passed as a whole through its `name.vjp`, unless a tensor inside its room is asked for: then the walk
  * orders by the composite's body and hands the body the cotangent.
  */
-import { GradError, ShapeError, showShape } from './errors.js'
+import { GradError, requireList, ShapeError, showShape } from './errors.js'
 import { type Node, type Op, postorder, type Tensor } from './graph.js'
 import { bodyOf, detachedOp, installReverse } from './ops/define.js'
 import { add } from './ops/elementwise.js'
@@ -31,6 +31,7 @@ export function grad(
   wrt: readonly Tensor[],
   options: GradOptions = {},
 ): Tensor[] {
+  requireList('grad', wrt)
   const losses = Array.isArray(loss) ? (loss as readonly Tensor[]) : [loss as Tensor]
   const seeds = seedsFor(losses, options.seed)
   for (const w of wrt) {

@@ -521,6 +521,11 @@ describe('what is no backend', () => {
       "realize: option 'strikt' is unknown; use one of backend, strict, donate",
     )
   })
+  it('and one tensor where a list is expected', async () => {
+    await expect(realize(neg(small()) as never)).rejects.toThrow(
+      new ValueError('realize: expected an array of tensors, got object'),
+    )
+  })
 })
 
 it('tensorOf owns the buffer that it is given', async () => {

@@ -5,7 +5,15 @@
  */
 import type { Backend, DeviceBuffer, Executable, Graph, GraphNode, Ref, Report } from './backend.js'
 import type { TypedArray } from './dtype.js'
-import { BackendError, checkOptions, HeedError, kindOf, UnsupportedOpError, ValueError } from './errors.js'
+import {
+  BackendError,
+  checkOptions,
+  HeedError,
+  kindOf,
+  requireList,
+  UnsupportedOpError,
+  ValueError,
+} from './errors.js'
 import {
   constantOf,
   constOp,
@@ -157,6 +165,7 @@ const BYTES_PER_TURN = 2 ** 28
 /** Computes tensors in one run; afterwards they have values. Returns what ran where. */
 export async function realize(tensors: readonly Tensor[], options: RealizeOptions = {}): Promise<Report> {
   checkOptions('realize', options, ['backend', 'strict', 'donate'])
+  requireList('realize', tensors)
   const backend = options.backend ? requireBackend('realize', options.backend) : getBackend()
   const cache = cacheOf(backend)
   let report: Report

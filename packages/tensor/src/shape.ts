@@ -10,6 +10,9 @@ export function sizeOf(shape: Shape): number {
   return n
 }
 
+/** Whether sizes are whole numbers from 0 on. */
+export const isShape = (shape: Shape): boolean => shape.every((d) => Number.isInteger(d) && d >= 0)
+
 /** Row-major strides in elements. */
 export function stridesOf(shape: Shape): number[] {
   const strides = new Array<number>(shape.length)

@@ -383,6 +383,9 @@ const table: [string, () => unknown, typeof HeedError, string][] = [
     'tensor: the nested array is ragged: 1 entries beside 2',
   ],
   ['tensor size', () => tensor([1, 2, 3], [2, 2]), ShapeError, 'tensor: 3 values for shape [2, 2]'],
+  ['tensor half', () => tensor([1, 2], [0.5, 4]), ShapeError, 'tensor: 2 values for shape [0.5, 4]'],
+  ['tensor below 0', () => tensor(new Float32Array(2), [-1, -2]), ShapeError, 'for shape [-1, -2]'],
+  ['zeros below 0', () => zeros([-2]), ShapeError, 'broadcastTo([]): does not broadcast to [-2]'],
   [
     'tensor value',
     () => tensor(['1'] as unknown as number[]),

@@ -2,7 +2,15 @@
 import { type DType, isCompute } from '../dtype.js'
 import { DTypeError, ShapeError, showShape } from '../errors.js'
 import { apply, constant, type Op, type Tensor } from '../graph.js'
-import { broadcastShapes, normalizeAxes, normalizeAxis, type Shape, sameShape, sizeOf } from '../shape.js'
+import {
+  broadcastShapes,
+  isShape,
+  normalizeAxes,
+  normalizeAxis,
+  type Shape,
+  sameShape,
+  sizeOf,
+} from '../shape.js'
 import { lift, type Operand, primitive } from './define.js'
 import { add, cast, equal, lessEqual, mul, unbroadcast, where } from './elementwise.js'
 import { takeAdd } from './indexing.js'
@@ -19,7 +27,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
     const known = sizeOf(shape.filter((_, i) => i !== free))
     target = shape.map((d, i) => (i === free ? (known === 0 ? 0 : x.size / known) : d))
   }
-  if (sizeOf(target) !== x.size || target.some((d) => !Number.isInteger(d) || d < 0))
+  if (sizeOf(target) !== x.size || !isShape(target))
     throw new ShapeError(
       `reshape: ${showShape(x.shape)} has ${x.size} elements and cannot become ${showShape(shape)}`,
     )
@@ -54,7 +62,7 @@ export function swapLast(x: Tensor): Tensor {
 const broadcastOp: Op = primitive('broadcastTo', {
   infer: ([x], attrs) => {
     const shape = attrs.shape as Shape
-    if (!sameShape(broadcastShapes(x.shape, shape), shape))
+    if (!isShape(shape) || !sameShape(broadcastShapes(x.shape, shape), shape))
       throw new ShapeError(`does not broadcast to ${showShape(shape)}`)
     return { shape, dtype: x.dtype }
   },
