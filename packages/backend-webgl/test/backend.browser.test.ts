@@ -5,24 +5,11 @@ import * as t from '@heed/tensor'
 import { BackendError, realize, type Tensor, UnsupportedOpError, ValueError } from '@heed/tensor'
 import { adamW, train } from '@heed/train'
 import * as tf from '@tensorflow/tfjs-core'
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { type WebglBackend, type WebglOptions, webgl } from '../src/index.js'
+import { make, normal as numbers, values } from './support.js'
 
-const made: WebglBackend[] = []
-async function make(options?: WebglOptions): Promise<WebglBackend> {
-  const backend = await webgl(options)
-  made.push(backend)
-  return backend
-}
-afterEach(() => {
-  for (const b of made.splice(0)) b.dispose()
-  vi.restoreAllMocks()
-})
-
-/** Numbers between −1 and 1 that look random and are the same everywhere. */
-const values = (n: number, seed = 1): Float32Array =>
-  Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * 12.9898 * seed))
-const normal = (...shape: number[]): Tensor => t.tensor(values(shape.reduce((a, b) => a * b, 1)), { shape })
+const normal = (...shape: number[]): Tensor => numbers(shape)
 const worst = (got: ArrayLike<number>, want: ArrayLike<number>): number => {
   let max = 0
   for (let i = 0; i < want.length; i++) max = Math.max(max, Math.abs(got[i] - want[i]))
@@ -825,28 +812,29 @@ describe('attention', () => {
 })
 
 describe('products', () => {
+  async function expectNear(build: () => Tensor[], limit: number): Promise<void> {
+    const [got, want] = [build(), build()]
+    await realize(got, { backend: await make(), strict: true })
+    await realize(want, { backend: t.reference({ precision: 'f64' }) })
+    for (const [i, y] of got.entries())
+      expect(
+        worst((await y.data()) as Float32Array, (await want[i].data()) as Float64Array),
+        `${i}`,
+      ).toBeLessThan(limit)
+  }
   it.each([
     [1, 512, 8],
     [1, 770, 12],
     [2, 3001, 5],
     [3, 1024, 64],
   ])('long sums of few results, in parts: %i × %i × %i', async (M, K, N) => {
-    const backend = await make()
     const build = (): Tensor[] => [
       t.matmul(normal(M, K), normal(K, N)),
       t.matmul(normal(M, K), normal(N, K), { transposeY: true }),
       t.matmul(normal(2, M, K), normal(1, K, N)),
       t.linear(normal(M, K), normal(K, N), normal(N)),
     ]
-    const got = build()
-    await realize(got, { backend, strict: true })
-    const want = build()
-    await realize(want, { backend: t.reference({ precision: 'f64' }) })
-    for (const [i, y] of got.entries())
-      expect(
-        worst((await y.data()) as Float32Array, (await want[i].data()) as Float64Array),
-        `${i}`,
-      ).toBeLessThan(K * 2 ** -22) // a product of a row with itself is K/2
+    await expectNear(build, K * 2 ** -22) // a product of a row with itself is K/2
   })
   // sizes around the tile of four rows by four columns, in every layout that a texel of four can have
   it.each([
@@ -863,7 +851,6 @@ describe('products', () => {
     [9, 13, 6],
     [12, 20, 3],
   ])('%i × %i × %i, plain, turned left, turned right, batches, with a bias, parts', async (M, K, N) => {
-    const backend = await make()
     const build = (): Tensor[] => [
       t.matmul(normal(M, K), normal(K, N)),
       t.matmul(normal(K, M), normal(K, N), { transposeX: true }),
@@ -876,15 +863,6 @@ describe('products', () => {
       t.matmul(t.slice(normal(M, K + 3), [null, [1, K + 1]]), t.slice(normal(K, N + 5), [null, [3, N + 3]])),
       t.matmul(t.slice(normal(M, K + 4), [null, [4]]), t.slice(normal(K, N + 2), [null, [2]])),
     ]
-    const got = build()
-    await realize(got, { backend, strict: true })
-    const exact = t.reference({ precision: 'f64' })
-    const want = build()
-    await realize(want, { backend: exact })
-    for (const [i, y] of got.entries())
-      expect(
-        worst((await y.data()) as Float32Array, (await want[i].data()) as Float64Array),
-        `${i}`,
-      ).toBeLessThan(2e-5)
+    await expectNear(build, 2e-5)
   })
 })

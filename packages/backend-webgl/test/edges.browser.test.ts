@@ -2,35 +2,15 @@
 // that fit no table, textures beyond what is kept for reuse.
 import * as t from '@heed/tensor'
 import { BackendError, realize, type Tensor, UnsupportedOpError } from '@heed/tensor'
-import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type WebglBackend, type WebglOptions, webgl } from '../src/index.js'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { type WebglBackend, webgl } from '../src/index.js'
+import { make, normal, values } from './support.js'
 
 let backend: WebglBackend
-const made: WebglBackend[] = []
 beforeAll(async () => {
   backend = await webgl()
 })
 afterAll(() => backend?.dispose())
-afterEach(() => {
-  vi.restoreAllMocks()
-  for (const b of made.splice(0)) b.dispose()
-})
-async function make(options?: WebglOptions): Promise<WebglBackend> {
-  const b = await webgl(options)
-  made.push(b)
-  return b
-}
-
-const values = (n: number, seed = 1): Float32Array =>
-  Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * 12.9898 * seed))
-const normal = (shape: readonly number[], seed = 1): Tensor =>
-  t.tensor(
-    values(
-      shape.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-    { shape },
-  )
 /** Worst errors over the largest value of each result, at least 1; −∞ and not-a-number must be where float64 has them. */
 async function errors(build: () => readonly Tensor[], on: WebglBackend = backend): Promise<number[]> {
   const [got, want] = [build(), build()]

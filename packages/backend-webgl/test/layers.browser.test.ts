@@ -2,19 +2,9 @@
 import { testBackend } from '@heed/conformance'
 import * as t from '@heed/tensor'
 import { BackendError, type DType, realize, type Tensor, type TypedArray } from '@heed/tensor'
-import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
-import { type WebglBackend, type WebglOptions, webgl } from '../src/index.js'
-
-const made: WebglBackend[] = []
-async function make(options?: WebglOptions): Promise<WebglBackend> {
-  const backend = await webgl(options)
-  made.push(backend)
-  return backend
-}
-afterEach(() => {
-  for (const b of made.splice(0)) b.dispose()
-  vi.restoreAllMocks()
-})
+import { afterAll, describe, expect, it, vi } from 'vitest'
+import { type WebglBackend, webgl } from '../src/index.js'
+import { make, normal, values } from './support.js'
 
 // 64 elements a texture: most arrays of the cases lie in layers. Every seventh case, so that layouts take turns
 describe('conformance', () => {
@@ -26,16 +16,6 @@ describe('conformance', () => {
   )
 })
 
-const values = (n: number, seed = 1): Float32Array =>
-  Float32Array.from({ length: n }, (_, i) => Math.sin((i + 1) * 12.9898 * seed))
-const normal = (shape: number[], seed = 1): Tensor =>
-  t.tensor(
-    values(
-      shape.reduce((a, b) => a * b, 1),
-      seed,
-    ),
-    { shape },
-  )
 /** Textures of layers that are made while this runs: their depths. */
 async function layersDuring(run: () => Promise<void>): Promise<number[]> {
   const storage = vi.spyOn(WebGL2RenderingContext.prototype, 'texStorage3D')

@@ -3,21 +3,11 @@ import * as t from '@heed/tensor'
 import { type Backend, BackendError, realize, type Tensor } from '@heed/tensor'
 import * as tf from '@tensorflow/tfjs-core'
 import '@tensorflow/tfjs-backend-webgl'
-import { afterEach, describe, expect, it, vi } from 'vitest'
-import { fromTfjs, toTfjs, type WebglBackend, webgl } from '../src/index.js'
+import { describe, expect, it, vi } from 'vitest'
+import { fromTfjs, toTfjs } from '../src/index.js'
+import { make } from './support.js'
 
 const LOST = /^webgl: the WebGL context is lost .*make a new backend with webgl\(\) and load again$/
-const made: WebglBackend[] = []
-async function make(): Promise<WebglBackend> {
-  const backend = await webgl()
-  made.push(backend)
-  return backend
-}
-afterEach(() => {
-  vi.restoreAllMocks()
-  for (const b of made.splice(0)) b.dispose()
-})
-
 const numbers = (n: number): Float32Array => Float32Array.from({ length: n }, (_, i) => Math.sin(i))
 const square = (): Tensor => t.tensor(numbers(400), { shape: [20, 20] })
 

@@ -33,9 +33,9 @@ const OPS = ['scale', 'add', 'set', 'project']
 
 /** Compiles one edit; the selection is checked when the tap fires. */
 export function compileEdit(edit: JsonEdit): EditFn {
-  checkOptions(`edit at ${edit.at}`, edit, ['at', 'op', 'value', 'head', 'pos', 'key'])
   if (typeof edit.at !== 'string')
     throw new TapError(`edit: 'at' is missing; name a tap, as in { at: 'blocks.0.attn.z', … }`)
+  checkOptions(`edit at ${edit.at}`, edit, ['at', 'op', 'value', 'head', 'pos', 'key'])
   if (!OPS.includes(edit.op))
     throw new TapError(`edit at ${edit.at}: op '${edit.op}' is unknown; use ${OPS.join(', ')}`)
   if (typeof edit.value !== 'number' && !Array.isArray(edit.value))

@@ -112,8 +112,8 @@ const argMax: Kernel = {
     const one = isInt ? 'int' : 'float'
     const results = sizeOf(rest.shape)
     const chunk = count >= LONG && results < MANY ? Math.ceil(Math.sqrt(count)) : count
-    /** Of places `place(0)`, `place(1)`, … from `begin` to `end`. */
-    const largest = (place: string, parts: number, found: readonly Value[]): Value =>
+    /** Of `place(k)` (GLSL) for k from `begin` to `end`. */
+    const largest = (place: (k: string) => string, parts: number, found: readonly Value[]): Value =>
       planner.draw({
         code: `${outer.code}
 int value(int o) {
@@ -122,11 +122,11 @@ int value(int o) {
   int end = min(count, begin + chunk);
   int base;
   outer(row, base);
-  int best = ${place.replace('#', 'begin')};
+  int best = ${place('begin')};
   ${one} most = at0(base + best * stride);
   for (int k = begin + 1; k < end; k++) {
     ${isInt ? '' : 'if (isNan(most)) break;'}
-    int i = ${place.replace('#', 'k')};
+    int i = ${place('k')};
     ${one} v = at0(base + i * stride);
     if (${isInt ? 'v > most' : 'isNan(v) || below(most, v)'}) { most = v; best = i; }
   }
@@ -143,8 +143,8 @@ int value(int o) {
         dtype: 'i32',
       })
     const parts = Math.ceil(count / chunk)
-    const first = largest('#', parts, [])
-    const y = parts === 1 ? first : largest('at1(row * count + #)', 1, [first])
+    const first = largest((k) => k, parts, [])
+    const y = parts === 1 ? first : largest((k) => `at1(row * count + ${k})`, 1, [first])
     return [planner.reshape(y, n.to[0].shape)]
   },
 }
